@@ -1,0 +1,72 @@
+# What a person types here. `make` alone lists it.
+#
+# `make demo` and `make test` each keep a virtual environment of their own, built from a lock file and
+# rebuilt when that file changes. System packages are installed where this user may (scripts/system-packages).
+
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+export PYTHON
+
+# The tool that resolves the lock files. It has a virtual environment of its own; nothing else needs it.
+UV := 0.13.8
+TEST := .venv/test/bin
+
+.PHONY: help
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: demo-setup ## run the whole chain with simulated hardware (ARGS=--exit: end after the proof)
+	@.venv/demo/bin/tallyman demo $(ARGS)
+
+.PHONY: demo-setup
+demo-setup: system-demo .venv/demo/.installed ## set up what the demo needs, without running it
+
+.PHONY: test
+test: lint types ## run everything: style, types, import rules, tests, coverage (ARGS for pytest)
+	@$(TEST)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+.PHONY: lint
+lint: test-setup ## check style
+	@$(TEST)/ruff check --quiet .
+	@$(TEST)/ruff format --quiet --check .
+	@echo "ruff: clean"
+
+.PHONY: types
+types: test-setup ## check types
+	@$(TEST)/mypy --no-error-summary
+	@echo "mypy: clean"
+
+.PHONY: test-setup
+test-setup: system-test .venv/test/.installed ## set up what the tests need, without running them
+
+.PHONY: contract
+contract: test-setup ## write docs/asyncapi.json and docs/schemas again, from the models
+	@$(TEST)/python -m docs.generator $(ARGS)
+
+.PHONY: lock
+lock: .venv/lock/.installed ## resolve the lock files again (ARGS=--upgrade: to the newest versions)
+	@scripts/lock requirements.lock demo build $(ARGS)
+	@scripts/lock requirements-dev.lock dev $(ARGS)
+
+.PHONY: clean
+clean: ## remove the virtual environments and the caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: system-demo system-test
+system-demo system-test: system-%:
+	@scripts/system-packages $*
+
+.venv/demo/.installed: requirements.lock pyproject.toml scripts/make-venv
+	@scripts/make-venv .venv/demo requirements.lock
+
+.venv/test/.installed: requirements-dev.lock pyproject.toml scripts/make-venv
+	@scripts/make-venv .venv/test requirements-dev.lock
+
+.venv/lock/.installed: Makefile
+	@"$$(scripts/find-python)" -m venv --clear .venv/lock
+	@.venv/lock/bin/python -m pip install -qq --disable-pip-version-check uv==$(UV)
+	@touch $@
