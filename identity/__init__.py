@@ -1,0 +1,11 @@
+"""What a code means: pure values, no I/O.
+
+The one idea: a code is only what its check digit and its symbology prove it to be. `parse` never raises and never
+guesses; whatever is not proved is `plain`, with a warning that says why.
+"""
+
+from identity.check import check_digit, gtin_of, sscc_of
+from identity.parse import GS1_SYMBOLOGIES, parse
+from identity.values import Identity, Kind
+
+__all__ = ["GS1_SYMBOLOGIES", "Identity", "Kind", "check_digit", "gtin_of", "parse", "sscc_of"]
