@@ -1,0 +1,11 @@
+"""Ports: how bytes and images get here. A port is a URL.
+
+| URL | what it is | module |
+|---|---|---|
+| `serial:///dev/serial/by-id/…?baud=9600` | a serial line, USB-CDC, Bluetooth, pseudo-terminal | serial_line |
+| `tcp://host:port` | a device that listens, or a terminal server | tcp |
+| `file:///path` | recorded bytes, an image, or a directory of images that is watched | recording, images |
+| `camera://0`, `camera:///dev/v4l/by-id/…` | live pictures | capture |
+
+The libraries a port needs are imported when one is opened, by its own module and no other.
+"""

@@ -1,0 +1,101 @@
+"""What an open port looks like to the reader, and the one kind of link that every file descriptor gets."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from devices.driver import Frame
+
+# One read takes what the kernel has: a pseudo-terminal holds 4 KiB, a socket more. One system call, no `readline`.
+CHUNK = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a link ended."""
+
+    reason: str
+    finished: bool = False
+    """There was an end, and it was reached: a recording was read to the last byte."""
+
+
+class ByteLink(Protocol):
+    """An open port that delivers bytes."""
+
+    def start(self, hear: Callable[[bytes], None], ended: Callable[[Ending], None]) -> None:
+        """Deliver bytes from now on, on the event loop; `ended` is called once, and nothing after it."""
+
+    def send(self, data: bytes) -> None:
+        """Hand bytes to the device if it takes them at once; what it does not take is dropped."""
+
+    def close(self) -> None:
+        """Stop and let go. May be called twice."""
+
+
+class ImageLink(Protocol):
+    """An open port that delivers images. Every method may take time and runs in the reader's worker thread."""
+
+    def next(self) -> Frame | Ending | str | None:
+        """The next image, its end, why a file could not be read (text), or None when there is nothing just now."""
+
+    def close(self) -> None:
+        """Let go. May be called twice."""
+
+
+class DescriptorLink:
+    """A non-blocking file descriptor on the event loop: a serial line or a socket.
+
+    End of file and every error end the link once and take the descriptor off the loop, so that a vanished device
+    (readable for ever, with nothing in it) never makes it spin.
+    """
+
+    def __init__(self, fd: int, close: Callable[[], None], *, what: str) -> None:
+        self._fd = fd
+        self._close = close
+        self._what = what
+        self._open = True
+        self._loop = asyncio.get_running_loop()
+
+    def start(self, hear: Callable[[bytes], None], ended: Callable[[Ending], None]) -> None:
+        """Watch the descriptor; read in bulk whenever there is something."""
+
+        def readable() -> None:
+            try:
+                data = os.read(self._fd, CHUNK)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as problem:
+                self.close()
+                ended(Ending(_lost(self._what, problem)))
+                return
+            if data:
+                hear(data)
+            else:
+                self.close()
+                ended(Ending(f"{self._what} ended the connection"))
+
+        self._loop.add_reader(self._fd, readable)
+
+    def send(self, data: bytes) -> None:
+        """Write what fits now. A lost device is noticed by reading, so errors here say nothing new."""
+        if self._open:
+            try:
+                os.write(self._fd, data)
+            except OSError:
+                return
+
+    def close(self) -> None:
+        """Take the descriptor off the loop and close it."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._fd)
+            self._close()
+
+
+def _lost(what: str, problem: OSError) -> str:
+    if problem.errno in (errno.EIO, errno.ENXIO, errno.ENODEV):
+        return f"{what} was unplugged or switched off"
+    return f"{what} was lost: {problem.strerror or problem}"

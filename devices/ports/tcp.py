@@ -1,0 +1,67 @@
+"""`tcp://`: devices that listen on a port, and terminal servers in front of serial ones."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+from typing import Any
+
+from devices.errors import Unavailable
+from devices.ports.link import DescriptorLink
+from devices.ports.url import Port
+
+CONNECT_TIMEOUT_S = 10.0
+# A device that lost its power says nothing. The kernel asks after 10 s of silence, every 5 s, and gives up after
+# three answers that did not come (tcp(7)): a dead line is known within half a minute.
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
+
+
+async def open_link(port: Port, _options: dict[str, Any]) -> DescriptorLink:
+    """Connect. Raises `Unavailable` with the reason."""
+    what = f"{port.host}:{port.number}"
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            connected = await _connect(port.host, port.number)
+    except TimeoutError:
+        raise Unavailable(
+            f"{what} did not answer within {CONNECT_TIMEOUT_S:.0f} s: check address, cable and firewall"
+        ) from None
+    except OSError as problem:
+        raise Unavailable(
+            f"{what} cannot be reached: {_plain(problem)}; check address, port and cable"
+        ) from None
+    return DescriptorLink(connected.fileno(), connected.close, what=what)
+
+
+async def _connect(host: str, number: int) -> socket.socket:
+    """To the first of the host's addresses that answers."""
+    loop = asyncio.get_running_loop()
+    problem = OSError(f"no address for {host}")
+    for family, kind, protocol, _, address in await loop.getaddrinfo(host, number, type=socket.SOCK_STREAM):
+        candidate = socket.socket(family, kind, protocol)
+        with contextlib.ExitStack() as unless_connected:
+            unless_connected.callback(candidate.close)
+            candidate.setblocking(False)
+            try:
+                await loop.sock_connect(candidate, address)
+            except OSError as failed:
+                problem = failed
+                continue
+            if candidate.getsockname() == candidate.getpeername():
+                # Nobody listens, and the kernel gave us the very port we called (simultaneous open, RFC 9293 §3.5).
+                problem = ConnectionRefusedError(errno.ECONNREFUSED, "connection refused")
+                continue
+            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _KEEPALIVE:
+                candidate.setsockopt(socket.IPPROTO_TCP, option, value)
+            unless_connected.pop_all()
+            return candidate
+    raise problem
+
+
+def _plain(problem: OSError) -> str:
+    """asyncio wraps "connection refused" into a sentence with the address in it; the bare reason reads better."""
+    if isinstance(problem, socket.gaierror) or not problem.errno or problem.errno < 0:
+        return problem.strerror or str(problem)
+    return os.strerror(problem.errno).lower()

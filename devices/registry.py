@@ -1,0 +1,81 @@
+"""Which drivers there are: one line each, imported when asked for.
+
+A new driver is one file and one line here.
+"""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+from devices.driver import ByteDriver, ImageDriver
+from devices.errors import Misconfigured, MissingPart
+from devices.options import nearest, take
+from devices.ports.url import OPTIONS, SILENCE, Port, parse_port
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a driver is and what feeds it."""
+
+    target: str
+    """`module:Class`."""
+    schemes: tuple[str, ...]
+    """The kinds of ports it can sit on."""
+    images: bool = False
+    """It decodes images, not bytes."""
+
+
+DRIVERS: dict[str, Entry] = {
+    "text-line": Entry("devices.text_line:TextLine", ("serial", "tcp", "file")),
+    "camera": Entry("devices.camera:Camera", ("camera", "file"), images=True),
+}
+
+
+# What must be installed for a kind of port, or for images: the modules, and the extra that brings them.
+_PARTS: dict[str, tuple[tuple[str, ...], str]] = {
+    "serial": (("serial",), "agent"),
+    "images": (("cv2", "numpy", "zxingcpp"), "camera"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A device as configured: everything checked, nothing opened."""
+
+    byte_driver: ByteDriver | None
+    image_driver: ImageDriver | None
+    """Exactly one of the two."""
+    port: Port
+    options: dict[str, Any]
+    """The port's own options, as values."""
+
+
+def set_up(name: str, driver: str, url: str) -> Setup:
+    """Build the driver and check the URL and every option. Raises `Misconfigured`; `tallyman check` asks this too."""
+    if driver not in DRIVERS:
+        raise Misconfigured(f"device {name!r}: unknown driver {driver!r}{nearest(driver, DRIVERS)}")
+    entry = DRIVERS[driver]
+    port = parse_port(url)
+    if port.scheme not in entry.schemes:
+        kinds = " or ".join(f"{scheme}:" for scheme in entry.schemes)
+        raise Misconfigured(f"device {name!r}: driver {driver} reads from {kinds}, not from {port.scheme}:")
+    _require(name, "images" if entry.images else port.scheme)
+    module, _, cls = entry.target.partition(":")
+    factory = getattr(importlib.import_module(module), cls)
+    of_driver = {option.name for option in factory.OPTIONS}
+    of_port = (*OPTIONS[port.scheme], SILENCE)
+    known = take(port.options, (*of_port, *factory.OPTIONS), what=f"device {name!r}, port {url!r}")
+    mine = {key: value for key, value in known.items() if key in of_driver}
+    built = factory(name, **mine)
+    rest = {key: value for key, value in known.items() if key not in of_driver}
+    return Setup(None if entry.images else built, built if entry.images else None, port, rest)
+
+
+def _require(name: str, what: str) -> None:
+    modules, extra = _PARTS.get(what, ((), ""))
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise MissingPart(
+            f"device {name!r} needs {', '.join(missing)}; install it with: pip install 'tallyman[{extra}]'"
+        )
