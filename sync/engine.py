@@ -1,0 +1,467 @@
+"""The agent's side of the protocol, without I/O: what to say, what to send again, what a verdict changes.
+
+The engine is told what happened (`connected`, `appended`, `received_ack`, `read`, `tick`) and answers with what to
+do: publish a payload, read events from the journal, write down what central said. Time comes in as monotonic
+seconds, randomness as a function; so the same code runs in the agent and in a simulation.
+
+The idea that makes the rest obvious: for each incarnation the engine keeps two sets of sequences. `lacking` are
+the events without a verdict in the present history; `todo` are those of them that are not on their way. Sending
+moves a sequence out of `todo`, a verdict takes it out of both, a new hello puts all that is lacking back into
+`todo`. Nothing else decides what is sent. Source of the rules: docs/contract.md, "What an agent does".
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from sync import messages
+from sync.messages import Ack, Hello, ListedIncarnation, Verdict
+from sync.ranges import Ranges
+
+HELLO_FIRST_S: Final = 1.0  # rule 1: repeat an unanswered hello after 1 s …
+HELLO_MOST_S: Final = 60.0  # … doubling to 60 s
+STALL_FIRST_S: Final = 5.0  # rule 2: nothing has moved for 5 s …
+STALL_MOST_S: Final = 60.0  # … doubling to 60 s
+PERIODIC_S: Final = 300.0  # rule 1: a new hello at least every 5 minutes
+PERIODIC_JITTER: Final = 0.2  # said up to 20 % earlier, so that agents do not come in step
+FOREIGN_S: Final = 1.0  # acks of another history cause at most one hello a second
+READ_EVENTS: Final = 1000  # events read from the journal at once
+MOST_IN_FLIGHT: Final = 10_000  # whatever window central grants: bounds the ids kept in memory
+
+
+# --- what the engine asks for ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Publish this payload on the agent's own topic of that kind, QoS 1."""
+
+    kind: messages.AgentTopic
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read events `first … last` of an incarnation from the journal and hand them to `read`."""
+
+    incarnation: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write down what central said. In this order, in one transaction."""
+
+    history: str | None = None
+    """The new history, when it changed."""
+    forget_above: tuple[tuple[str, int], ...] = ()
+    """(incarnation, sequence): verdicts above it belong to a history that is gone."""
+    streams: tuple[tuple[str, int, int, bool], ...] = ()
+    """(incarnation, acked, safe, answered) as they are now."""
+    verdicts: tuple[tuple[str, Verdict], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """Central cannot read this event: put a `void` in its place, then call `voided`."""
+
+    incarnation: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reenter:
+    """This incarnation was forked: start a new one, enter its unsettled events there, call `reentered`."""
+
+    incarnation: str
+
+
+Action = Publish | Read | Record | Void | Reenter
+
+
+# --- what the engine knows -----------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Stream:
+    """One incarnation, as the journal holds it and as central has answered."""
+
+    incarnation: str
+    first_kept: int = 1
+    last: int = 0
+    acked: int = 0
+    safe: int = 0
+    answered: bool = False
+    """Central has answered a hello that listed it, in this history; an empty one is then no longer listed."""
+    left: bool = False
+    """It was forked, and its unsettled events were entered into another: empty, it is no longer listed."""
+    lacking: Ranges = field(default_factory=Ranges)
+    todo: Ranges = field(init=False)
+    ids: dict[int, str] = field(init=False, default_factory=dict)
+    """Of what was sent and lacks a verdict: verdicts are matched by id."""
+    single: set[int] = field(init=False, default_factory=set)
+    """Sequences of a batch that central could not read: each is sent alone, when nothing else is on its way."""
+    voiding: int | None = field(init=False, default=None)
+    """The journal is putting a `void` in this place; what follows would only meet a gap."""
+    voided: set[int] = field(init=False, default_factory=set)
+    """Sequences that hold a `void`: when even that is not read, the stall timer decides when to try again."""
+    echoed: bool = field(init=False, default=False)
+    """The latest nonce was echoed for it."""
+    may_send: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self.todo = self.lacking.copy()
+
+    @property
+    def in_flight(self) -> int:
+        """How many events are sent and unanswered."""
+        return self.lacking.total - self.todo.total
+
+    def put_back(self) -> None:
+        """Whatever was on its way is to be sent again."""
+        self.todo = self.lacking.copy()
+
+    def lack(self, first: int, last: int) -> None:
+        """These sequences need a verdict (again)."""
+        self.lacking.add(first, last)
+        self.todo.add(first, last)
+
+    def settle(self, sequence: int) -> None:
+        """This sequence needs nothing more."""
+        self.lacking.remove(sequence, sequence)
+        self.todo.remove(sequence, sequence)
+        self.ids.pop(sequence, None)
+        self.single.discard(sequence)
+
+
+class Engine:
+    """One agent's conversation with central.
+
+    Args:
+        agent, site, software: who is speaking, as in hello.
+        history: the history the journal's verdicts belong to; None before the first answer ever.
+        streams: what the journal holds, oldest first, the current incarnation last.
+        new_nonce: a fresh nonce at each call.
+        random: a number in [0, 1) at each call, for jitter.
+    """
+
+    def __init__(
+        self,
+        *,
+        agent: str,
+        site: str,
+        software: str,
+        history: str | None,
+        streams: Sequence[Stream],
+        new_nonce: Callable[[], str],
+        random: Callable[[], float],
+    ) -> None:
+        self.agent, self.site, self.software = agent, site, software
+        self.history = history
+        self.reference: int | None = None
+        self.streams = {stream.incarnation: stream for stream in streams}
+        self.current = streams[-1].incarnation
+        self.window = 0
+        self.online = False
+        self._new_nonce, self._random = new_nonce, random
+        self._nonce: str | None = None
+        self._listed: tuple[str, ...] = ()
+        self._batches: dict[str, tuple[str, int, int]] = {}
+        self._reading: Read | None = None
+        self._reentering = False
+        self._early: dict[str, int] = {}
+        self._history_changed = False
+        self._hello_at = self._periodic_at = self._moved_at = self._said_at = 0.0
+        self._hello_s, self._stall_s = HELLO_FIRST_S, STALL_FIRST_S
+
+    # --- what others may ask -----------------------------------------------------------------------
+
+    @property
+    def queued(self) -> int:
+        """Events that lack a verdict."""
+        return sum(stream.lacking.total for stream in self.streams.values())
+
+    @property
+    def oldest(self) -> tuple[str, int] | None:
+        """(incarnation, sequence) of the oldest event that lacks a verdict."""
+        for stream in self.streams.values():
+            if run := stream.lacking.first_run():
+                return stream.incarnation, run[0]
+        return None
+
+    @property
+    def answered(self) -> bool:
+        """Central has answered the latest hello for every incarnation that it lists."""
+        return self._nonce is not None and not self._unanswered()
+
+    # --- what happened -----------------------------------------------------------------------------
+
+    def connected(self, now: float) -> list[Action]:
+        """The subscription to the agent's own topics is confirmed."""
+        self.online, self.window, self._stall_s = True, 0, STALL_FIRST_S
+        return self._hello(now)
+
+    def disconnected(self) -> None:
+        """The connection is gone, and with it whatever was on its way."""
+        self.online, self.window, self._nonce = False, 0, None
+        self._reading = None
+
+    def appended(self, incarnation: str, last: int, now: float) -> list[Action]:
+        """Events up to `last` of that incarnation are durable."""
+        if incarnation not in self.streams:
+            self._early[incarnation] = last  # the journal has begun it; `reentered` is still to come
+            return []
+        stream = self.streams[incarnation]
+        if not self.queued:
+            self._moved_at = now
+        stream.lack(stream.last + 1, last)
+        stream.last = max(stream.last, last)
+        return self._send()
+
+    def tick(self, now: float) -> list[Action]:
+        """Time has passed."""
+        if not self.online:
+            return []
+        if self._unanswered():
+            return self._repeat_hello(now) if now >= self._hello_at else []
+        if self.queued and now >= self._moved_at + self._stall_s:
+            self._stall_s = min(self._stall_s * 2, STALL_MOST_S)
+            return self._hello(now)
+        return self._hello(now, keep_sending=True) if now >= self._periodic_at else []
+
+    def read(self, asked: Read, rows: Sequence[tuple[int, str, bytes]]) -> list[Action]:
+        """The journal's answer to `asked`: (sequence, id, event as JSON), in order.
+
+        What is missing among them is no longer held, and nobody waits for it.
+        """
+        if asked is not self._reading:
+            return []
+        self._reading = None
+        stream = self.streams[asked.incarnation]
+        held = {sequence for sequence, _, _ in rows}
+        for sequence in range(asked.first, asked.last + 1):
+            if sequence not in held:
+                stream.settle(sequence)
+        actions: list[Action] = []
+        for run in _batch_runs([row for row in rows if row[0] in stream.todo]):
+            first, last = run[0][0], run[-1][0]
+            payload = messages.join_batch(text for _, _, text in run)
+            stream.todo.remove(first, last)
+            stream.ids.update((sequence, id_) for sequence, id_, _ in run)
+            self._batches[messages.payload_hash(payload)] = (stream.incarnation, first, last)
+            actions.append(Publish("events", payload))
+        self._forget_batches()
+        return actions + self._send()
+
+    def received_ack(self, ack: Ack, now: float) -> list[Action]:
+        """Central said how far it has come."""
+        if ack.problem == "unreadable":
+            return self._unreadable(ack)
+        fresh = ack.nonce is not None and ack.nonce == self._nonce
+        stream = self.streams.get(ack.incarnation or "")
+        if ack.history != self.history and (not fresh or stream is None or self._history_changed):
+            # Only an answer to our latest hello may change the history, and only once: ask (again).
+            if self.online and now - self._said_at >= FOREIGN_S:
+                return self._hello(now)
+            self._periodic_at = min(
+                self._periodic_at, self._said_at + FOREIGN_S
+            )  # not dropped: a little later
+            return []
+        if stream is None:
+            return []
+        forget = self._change_history(ack, stream) if ack.history != self.history else ()
+        before = (stream.acked, stream.safe, stream.answered)
+        moved = bool(forget) or ack.acked > stream.acked
+        if fresh and not stream.echoed:
+            self._set_acked(stream, ack.acked)
+            stream.echoed = stream.answered = stream.may_send = True
+            self._moved_at = now
+        else:
+            stream.acked = max(stream.acked, ack.acked)
+        stream.safe, self.window = ack.safe, ack.window
+        verdicts = [v for v in ack.verdicts if stream.ids.get(v.sequence) == v.id]
+        for verdict in verdicts:
+            stream.settle(verdict.sequence)
+        if moved or verdicts:
+            self._moved_at, self._stall_s = now, STALL_FIRST_S
+        actions: list[Action] = []
+        if forget or verdicts or before != (stream.acked, stream.safe, stream.answered):
+            actions.append(
+                Record(
+                    history=ack.history if forget else None,
+                    forget_above=forget,
+                    streams=((stream.incarnation, stream.acked, stream.safe, stream.answered),),
+                    verdicts=tuple((stream.incarnation, verdict) for verdict in verdicts),
+                )
+            )
+        if ack.problem == "fork" and stream.incarnation == self.current and not self._reentering:
+            self._reentering = True
+            return [*actions, Reenter(self.current)]
+        return actions + self._send()
+
+    def voided(self, incarnation: str, sequence: int) -> list[Action]:
+        """The event's place now holds a `void`; it is sent again."""
+        stream = self.streams[incarnation]
+        if stream.voiding == sequence:
+            stream.voiding = None
+        return self._send()
+
+    def reentered(self, streams: Sequence[Stream], now: float) -> list[Action]:
+        """The journal has a new current incarnation, and this is what it holds now."""
+        self.streams = {stream.incarnation: stream for stream in streams}
+        self.current = streams[-1].incarnation
+        for incarnation, last in self._early.items():
+            stream = self.streams[incarnation]
+            stream.lack(stream.last + 1, last)
+            stream.last = max(stream.last, last)
+        self._early.clear()
+        self._reentering, self._reading = False, None
+        self._batches.clear()
+        return self._hello(now) if self.online else []
+
+    # --- hello ---------------------------------------------------------------------------------------
+
+    def _unanswered(self) -> list[str]:
+        return [name for name in self._listed if name in self.streams and not self.streams[name].echoed]
+
+    def _hello(self, now: float, *, keep_sending: bool = False) -> list[Action]:
+        """A hello with a fresh nonce. Unless it is the periodic one, nothing is sent until it is answered, and
+        what was on its way counts as lost.
+        """
+        self._nonce = self._new_nonce()
+        self._hello_s, self._history_changed = HELLO_FIRST_S, False
+        self._periodic_at = now + PERIODIC_S * (1 - PERIODIC_JITTER * self._random())
+        self._moved_at = now
+        for stream in self.streams.values():
+            stream.echoed = False
+            if not keep_sending:
+                stream.may_send = False
+                stream.put_back()
+        if not keep_sending:
+            self._reading = None
+        listed = self._to_list()
+        self._listed = tuple(stream.incarnation for stream in listed)
+        return self._repeat_hello(now)
+
+    def _repeat_hello(self, now: float) -> list[Action]:
+        assert self._nonce is not None
+        self._said_at, self._hello_at = now, now + self._hello_s
+        self._hello_s = min(self._hello_s * 2, HELLO_MOST_S)
+        hello = Hello(
+            agent=self.agent,
+            site=self.site,
+            nonce=self._nonce,
+            history=self.history,
+            reference=self.reference,
+            software=self.software,
+            incarnations=[
+                ListedIncarnation(
+                    incarnation=stream.incarnation,
+                    first_kept=stream.first_kept,
+                    last_sequence=stream.last,
+                    acked=stream.acked,
+                )
+                for stream in (self.streams[name] for name in self._listed if name in self.streams)
+            ],
+        )
+        return [Publish("hello", messages.encode(hello))]
+
+    def _to_list(self) -> list[Stream]:
+        """Every incarnation that is still kept, an empty one until it was answered; when they are too many,
+        those that need something come first. Oldest first, the current one last.
+        """
+        kept = [
+            stream
+            for stream in self.streams.values()
+            if stream.incarnation != self.current
+            and (stream.first_kept <= stream.last or not (stream.answered or stream.left))
+        ]
+        kept.sort(key=lambda stream: stream.answered and not stream.lacking)
+        chosen = {stream.incarnation for stream in kept[: messages.MAX_INCARNATIONS - 1]}
+        return [s for s in self.streams.values() if s.incarnation in chosen or s.incarnation == self.current]
+
+    # --- what an answer changes -----------------------------------------------------------------------
+
+    def _change_history(self, ack: Ack, answered: Stream) -> tuple[tuple[str, int], ...]:
+        """Rule 3: forget what the old history said above `safe`. Returns what the journal is to forget."""
+        self.history, self._history_changed = ack.history, True
+        forget = []
+        for stream in self.streams.values():
+            floor = min(stream.safe, ack.safe) if stream is answered else stream.safe
+            stream.acked = 0
+            stream.echoed = stream.may_send = stream.answered = False
+            stream.lack(max(floor + 1, stream.first_kept), stream.last)
+            stream.put_back()
+            forget.append((stream.incarnation, floor))
+        self._reading = None
+        return tuple(forget)
+
+    def _set_acked(self, stream: Stream, acked: int) -> None:
+        """An answer may lower `acked`: central applies strictly at `acked + 1`, so all above it is sent again."""
+        if acked < stream.acked:
+            stream.lack(max(acked + 1, stream.first_kept), stream.last)
+        stream.acked = acked
+
+    def _unreadable(self, ack: Ack) -> list[Action]:
+        """Rule 5: exactly that batch again, singly; a single event is replaced by a void."""
+        if not isinstance(ack.payload, str) or ack.payload not in self._batches:
+            return []
+        incarnation, first, last = self._batches.pop(ack.payload)
+        stream = self.streams[incarnation]
+        if first == last and (first in stream.voided or first not in stream.lacking):
+            return []
+        # Whatever was sent after it has met a gap, and is sent again.
+        stream.put_back()
+        self._reading = None
+        if first == last:
+            stream.voided.add(first)
+            stream.voiding = first
+            return [Void(incarnation, first)]
+        stream.single.update(n for n in range(first, last + 1) if n in stream.lacking)
+        return self._send()
+
+    def _forget_batches(self) -> None:
+        """Keep the names of messages that may still be called unreadable, and a bound on them."""
+        lacking = {name: stream.lacking for name, stream in self.streams.items()}
+        if len(self._batches) > READ_EVENTS:
+            self._batches = {
+                payload: place
+                for payload, place in self._batches.items()
+                if place[1] in lacking[place[0]] or place[2] in lacking[place[0]]
+            }
+        while len(self._batches) > MOST_IN_FLIGHT:
+            del self._batches[next(iter(self._batches))]
+
+    # --- sending -----------------------------------------------------------------------------------------
+
+    def _send(self) -> list[Action]:
+        """Ask for the next events, if the window has room: oldest incarnation first, lowest sequence first."""
+        room = min(self.window, MOST_IN_FLIGHT) - sum(stream.in_flight for stream in self.streams.values())
+        if not self.online or self._reading is not None or self._reentering or room <= 0:
+            return []
+        for stream in self.streams.values():
+            run = stream.todo.first_run()
+            waits = not stream.may_send or stream.voiding is not None or (stream.single and stream.in_flight)
+            if run is not None and not waits:
+                most = 1 if stream.single else min(room, READ_EVENTS)
+                self._reading = Read(stream.incarnation, run[0], min(run[1], run[0] + most - 1))
+                return [self._reading]
+        return []
+
+
+def _batch_runs(rows: Sequence[tuple[int, str, bytes]]) -> list[Sequence[tuple[int, str, bytes]]]:
+    """Cut rows into batches: contiguous, and within the limits of a message."""
+    runs: list[list[tuple[int, str, bytes]]] = []
+    for row in rows:
+        if runs and runs[-1][-1][0] == row[0] - 1:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    batches: list[Sequence[tuple[int, str, bytes]]] = []
+    for run in runs:
+        start = 0
+        for count in messages.split_batches([text for _, _, text in run]):
+            batches.append(run[start : start + count])
+            start += count
+    return batches

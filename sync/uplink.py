@@ -1,0 +1,277 @@
+"""Runs the engine: the journal on one side, MQTT on the other.
+
+The engine says what to do and this does it, in order. Reading waits for its rows; what central said is written down
+beside it, in order too, so that sending does not wait for the disk.
+"""
+
+import asyncio
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+from sync import ids, messages
+from sync.engine import Action, Engine, Publish, Read, Record, Reenter, Void
+from sync.journal import Journal, JournalError
+from sync.messages import Ack, Device, Reference, State, Tasks, Unreadable, Verdict
+from sync.mqtt import Incoming, Link, Settings, Will
+
+TICK_S = 0.25  # the protocol's shortest time is 1 s
+STATE_S = 1.0  # `state` is published at most so often
+SILENCE_S = 5.0  # a central that owes an answer for so long is away, whatever the broker says
+RETRY_S = 2.0  # between attempts at what the journal could not do
+MOST_UNWRITTEN = 100  # answers of central that wait for the disk; above, no more is read and sent
+
+log = structlog.get_logger()
+
+
+class Uplink:
+    """Drains one journal to central. The callbacks run on the event loop and must not block.
+
+    Args:
+        devices: what the ports say of themselves, for `state`.
+        reference_version: which reference data the agent has, for `hello`.
+        on_verdict: central's verdict on one of this agent's events, matched by its id.
+        on_reference, on_tasks: the downlink, as it arrives.
+        on_change: `online`, `reason` or the queue changed.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        settings: Settings,
+        *,
+        agent: str,
+        site: str,
+        software: str,
+        devices: Callable[[], list[Device]],
+        reference_version: Callable[[], int | None],
+        on_verdict: Callable[[Verdict], None],
+        on_reference: Callable[[Reference], None],
+        on_tasks: Callable[[Tasks], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._journal, self._agent, self._site, self._software = journal, agent, site, software
+        self._devices, self._reference_version = devices, reference_version
+        self._on_verdict, self._on_reference, self._on_tasks = on_verdict, on_reference, on_tasks
+        self._on_change = on_change
+        self._topics = {kind: messages.agent_topic(agent, kind) for kind in _OWN_TOPICS}
+        self._link = Link(settings, agent, tuple(self._topics.values()), self)
+        self._engine: Engine
+        self._actions: deque[Action] = deque()
+        self._records: asyncio.Queue[Record] = asyncio.Queue(MOST_UNWRITTEN)
+        self._wake = asyncio.Event()
+        self._connection = 0
+        self._state: State | None = None
+        self._unanswered_since: float | None = None
+        self.reason: str | None = "connecting"
+        """Why the agent is offline, for people; None while it is online."""
+
+    @property
+    def online(self) -> bool:
+        """Connected, and central has answered."""
+        return self.reason is None
+
+    async def run(self) -> None:
+        """Drain until cancelled; then tell the broker that this agent is offline on purpose."""
+        early: dict[str, int] = {}  # what becomes durable while the journal tells what it holds
+        self._journal.on_append = early.__setitem__
+        self._engine = Engine(
+            agent=self._agent,
+            site=self._site,
+            software=self._software,
+            history=self._journal.history,
+            streams=await self._journal.streams(),
+            new_nonce=lambda: ids.nonce(os.urandom),
+            random=random.random,
+        )
+        for incarnation, last in early.items():
+            self._appended(incarnation, last)
+        self._journal.on_append = self._appended
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._link.run())
+                group.create_task(self._keep_time())
+                group.create_task(self._act())
+                group.create_task(self._write_down())
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self._publish_state(self._new_state("offline"))
+        finally:
+            self._journal.on_append = lambda _incarnation, _last: None
+
+    def publish_state(self) -> None:
+        """Something that `state` tells has changed."""
+        self._publish_state(self._new_state("online"))
+
+    # --- the link's side -------------------------------------------------------------------------------
+
+    async def will(self) -> Will:
+        """The last will of the coming connection, which gets a number above all earlier ones."""
+        self._connection = await self._next_connection()
+        return Will(messages.agent_topic(self._agent, "state"), messages.encode(self._new_state("offline")))
+
+    def connected(self) -> None:
+        """Say who we are."""
+        self._state = None
+        self.publish_state()
+        self._engine.reference = self._reference_version()
+        self._do(self._engine.connected(time.monotonic()))
+        self._changed("connected; central has not answered yet")
+
+    def disconnected(self, reason: str) -> None:
+        """Note why."""
+        self._engine.disconnected()
+        self._changed(reason)
+
+    def received(self, message: Incoming) -> None:
+        """Something from central."""
+        try:
+            if message.topic == self._topics["acks"]:
+                self._received_ack(messages.decode(message.payload, Ack))
+            elif message.topic == self._topics["reference"]:
+                self._on_reference(messages.decode(message.payload, Reference))
+            elif message.topic == self._topics["tasks"]:
+                self._on_tasks(messages.decode(message.payload, Tasks))
+        except Unreadable as error:
+            log.warning(
+                "a message from central cannot be read and is ignored", topic=message.topic, error=str(error)
+            )
+        finally:  # the broker hands over only so many that are not acknowledged
+            message.acknowledge()
+
+    def _received_ack(self, ack: Ack) -> None:
+        self._engine.reference = self._reference_version()
+        self._do(self._engine.received_ack(ack, time.monotonic()))
+        if self._engine.answered:
+            self._changed(None)
+
+    def _changed(self, reason: str | None) -> None:
+        if reason != self.reason:
+            self.reason = reason
+            log.info("online" if reason is None else "offline", reason=reason)
+        self._on_change()
+
+    # --- the journal's side ----------------------------------------------------------------------------
+
+    def _appended(self, incarnation: str, last: int) -> None:
+        self._do(self._engine.appended(incarnation, last, time.monotonic()))
+        self._on_change()
+
+    async def _next_connection(self) -> int:
+        while True:
+            try:
+                return await self._journal.next_connection()
+            except JournalError as error:
+                log.error("the journal does not take writes", error=str(error))
+                await asyncio.sleep(RETRY_S)
+
+    async def _keep_time(self) -> None:
+        said_at = 0.0
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            self._engine.reference = self._reference_version()
+            self._do(self._engine.tick(now))
+            self._notice_silence(now)
+            if now - said_at >= STATE_S and self._link.online:
+                said_at = now
+                await self._look_at_oldest()
+                self.publish_state()
+
+    def _notice_silence(self, now: float) -> None:
+        """The broker may be there and central not."""
+        if self._engine.answered or not self._link.online:
+            self._unanswered_since = None
+        elif self._unanswered_since is None:
+            self._unanswered_since = now
+        elif now - self._unanswered_since >= SILENCE_S:
+            self._changed("connected to the broker, but central does not answer")
+
+    async def _look_at_oldest(self) -> None:
+        try:
+            await self._journal.look_at_oldest(self._engine.oldest)
+        except JournalError as error:
+            log.error("the journal cannot be read", error=str(error))
+
+    # --- doing what the engine says ----------------------------------------------------------------------
+
+    def _do(self, actions: list[Action]) -> None:
+        self._actions.extend(actions)
+        if actions:
+            self._wake.set()
+
+    async def _act(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._actions:
+                action = self._actions.popleft()
+                try:
+                    await self._perform(action)
+                except JournalError as error:
+                    log.error("the journal cannot do this now; trying again", error=str(error))
+                    self._actions.appendleft(action)
+                    await asyncio.sleep(RETRY_S)
+
+    async def _write_down(self) -> None:
+        """Whatever central said, in order; a verdict that is not in the journal would count as queued."""
+        while True:
+            record = await self._records.get()
+            while True:
+                try:
+                    await self._journal.record(record)
+                    break
+                except JournalError as error:
+                    log.error("a verdict cannot be written down now; trying again", error=str(error))
+                    await asyncio.sleep(RETRY_S)
+            self._records.task_done()
+            self._on_change()
+
+    async def _perform(self, action: Action) -> None:
+        journal, engine = self._journal, self._engine
+        if isinstance(action, Publish):
+            self._link.publish(messages.agent_topic(self._agent, action.kind), action.payload)
+        elif isinstance(action, Read):
+            rows = await journal.read(action.incarnation, action.first, action.last)
+            self._do(engine.read(action, rows))
+        elif isinstance(action, Record):
+            await self._records.put(action)
+            for _, verdict in action.verdicts:
+                self._on_verdict(verdict)
+        elif isinstance(action, Void):
+            await journal.void(action.incarnation, action.sequence)
+            self._do(engine.voided(action.incarnation, action.sequence))
+        else:
+            assert isinstance(action, Reenter)
+            log.warning(
+                "another process used this incarnation; beginning a new one", incarnation=action.incarnation
+            )
+            await self._records.join()  # what is settled stays behind
+            self._do(engine.reentered(await journal.reenter(action.incarnation), time.monotonic()))
+
+    # --- state ---------------------------------------------------------------------------------------------
+
+    def _new_state(self, status: "messages.Status") -> State:
+        return State(
+            status=status,
+            connection=self._connection,
+            incarnation=self._journal.incarnation,
+            site=self._site,
+            queued=self._journal.queued,
+            oldest_queued_at=self._journal.oldest_queued_at,
+            devices=self._devices(),
+        )
+
+    def _publish_state(self, state: State) -> None:
+        if state != self._state and self._link.publish(
+            messages.agent_topic(self._agent, "state"), messages.encode(state), retain=True
+        ):
+            self._state = state
+
+
+_OWN_TOPICS: tuple[messages.AgentTopic, ...] = ("acks", "reference", "tasks")
