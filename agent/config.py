@@ -1,0 +1,206 @@
+"""agent.toml as values. Every mistake in it is reported at once, with its line (see `service.config`)."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
+
+from devices import registry
+from devices.errors import Misconfigured
+from service import config
+from service.config import AgentId, ConfigPath, HttpSection, Mistakes, MqttSection, Section
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""Stands in page addresses, file names and logs: letters, digits, `.`, `_` and `-`, at most 64."""
+Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""A name as events may carry it (contract, "Events")."""
+
+
+class AgentSection(Section):
+    """`[agent]`: who this agent is and where it keeps what must not be lost."""
+
+    id: AgentId = Field(description="The agent's own name, unique at central: a-z, 0-9 and -, at most 32.")
+    site: Text = Field(description="The site it stands at, as central knows it.")
+    data_dir: ConfigPath = Field(
+        description="Directory of the journal and of what central sent. It needs a disk that keeps what was synced."
+    )
+
+    @property
+    def journal(self) -> Path:
+        """Every scan, durable before anyone sees OK."""
+        return self.data_dir / "journal.db"
+
+    @property
+    def reference(self) -> Path:
+        """Items, locations, operators and open documents, as central last sent them."""
+        return self.data_dir / "reference.json"
+
+    @property
+    def tasks(self) -> Path:
+        """Pick tasks, as central last sent them."""
+        return self.data_dir / "tasks.json"
+
+    @property
+    def stations(self) -> Path:
+        """What was chosen at each station, one file each."""
+        return self.data_dir / "stations"
+
+    @property
+    def images(self) -> Path:
+        """Which images each camera has read, one file each."""
+        return self.data_dir / "images"
+
+
+class LogSection(Section):
+    """`[log]`: what is logged, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least to be logged.")
+    json_lines: bool | None = Field(
+        None,
+        alias="json",
+        description="One JSON object per line. Left out: text on a terminal, else JSON.",
+    )
+
+
+class DeviceSection(Section):
+    """`[[devices]]`: one reader or camera."""
+
+    name: Name = Field(description="What people and events call it.")
+    driver: str = Field(description="What it speaks, for example text-line.")
+    port: str = Field(description="Where it is, for example serial:///dev/serial/by-id/usb-…?baud=9600.")
+
+
+class StationSection(Section):
+    """`[[stations]]`: one place where a person works, with its page."""
+
+    name: Name = Field(description="Stands in the address of its page.")
+    devices: tuple[str, ...] = Field(description="The names of the devices that scan for it.")
+    workflow: Literal["receive", "pick"] = Field(description="What a scan means here.")
+    location: Text = Field(description="Where goods are booked until a location label is scanned.")
+    operator: Text | None = Field(None, description="Who works here until a badge is scanned.")
+    guard_ms: int = Field(
+        400, ge=0, le=60_000, description="The same code from the same device within this time is skipped."
+    )
+    confirm_location: bool = Field(
+        True,
+        description="pick: the label of a location must be scanned before its items."
+        " Set it to false where locations have no labels.",
+    )
+
+
+class AgentConfig(Section):
+    """agent.toml."""
+
+    agent: AgentSection
+    mqtt: MqttSection
+    http: HttpSection
+    log: LogSection = Field(default_factory=lambda: LogSection.model_validate({}))
+    devices: tuple[DeviceSection, ...] = Field((), max_length=100)
+    stations: tuple[StationSection, ...] = Field(min_length=1, max_length=100)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fits_together(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """What the tables say of each other is checked also when one of them is wrong in itself: all at once."""
+        found = _misfits(data) if isinstance(data, dict) else []
+        misfit: list[InitErrorDetails] = []
+        if found:
+            misfit = [{"type": "value_error", "loc": (), "input": None, "ctx": {"error": Mistakes(found)}}]
+        try:
+            value = handler(data)
+        except ValidationError as error:
+            raise ValidationError.from_exception_data(cls.__name__, [*_again(error), *misfit]) from None
+        if misfit:
+            raise ValidationError.from_exception_data(cls.__name__, misfit)
+        return value
+
+
+def load(path: Path) -> AgentConfig:
+    """The file, checked.
+
+    Raises:
+        service.config.ConfigError: with every mistake in it.
+    """
+    return config.load(path, AgentConfig)
+
+
+Found = list[tuple[tuple[str | int, ...], str]]
+
+
+def _again(error: ValidationError) -> list[InitErrorDetails]:
+    """The same complaints, to be raised together with others."""
+    return [
+        {"type": one["type"], "loc": one["loc"], "input": one["input"], "ctx": one.get("ctx", {})}
+        for one in error.errors(include_url=False)
+    ]
+
+
+def _misfits(data: dict[str, Any]) -> Found:
+    """Of tables that may be wrong in themselves: whatever has not the right form is passed over here."""
+    devices, stations = _tables(data, "devices"), _tables(data, "stations")
+    return [
+        *_repeated("devices", devices),
+        *_repeated("stations", stations),
+        *_wrong_devices(devices),
+        *_wrong_users(devices, stations),
+    ]
+
+
+Tables = list[tuple[int, dict[str, Any]]]
+
+
+def _tables(data: dict[str, Any], key: str) -> Tables:
+    tables = data.get(key)
+    if not isinstance(tables, list):
+        return []
+    return [(place, table) for place, table in enumerate(tables) if isinstance(table, dict)]
+
+
+def _repeated(key: str, tables: Tables) -> Found:
+    found: Found = []
+    names: set[str] = set()
+    for place, table in tables:
+        name = table.get("name")
+        if isinstance(name, str) and name in names:
+            found.append(((key, place, "name"), f"{name!r} is used twice; give each its own name"))
+        if isinstance(name, str):
+            names.add(name)
+    return found
+
+
+def _wrong_devices(devices: Tables) -> Found:
+    found: Found = []
+    for place, device in devices:
+        name, driver, port = (device.get(key) for key in ("name", "driver", "port"))
+        if not (isinstance(driver, str) and isinstance(port, str)):
+            continue
+        try:
+            registry.set_up(str(name), driver, port)
+        except Misconfigured as problem:
+            key = "port" if driver in registry.DRIVERS else "driver"
+            found.append((("devices", place, key), str(problem)))
+    return found
+
+
+def _wrong_users(devices: Tables, stations: Tables) -> Found:
+    """Each device scans for exactly one station: what it reads must mean one thing and be shown somewhere."""
+    found: Found = []
+    names = list(dict.fromkeys(str(device.get("name")) for _, device in devices))
+    users: dict[str, str] = {}
+    for place, station in stations:
+        used = station.get("devices")
+        for position, name in enumerate(used if isinstance(used, list) else ()):
+            where = ("stations", place, "devices", position)
+            if name not in names:
+                known = f"there are {', '.join(names)}" if names else "there are none"
+                found.append((where, f"there is no device {name!r} in [[devices]]; {known}"))
+            elif name in users:
+                found.append((where, f"device {name!r} scans for station {users[name]!r} already"))
+            users.setdefault(str(name), str(station.get("name")))
+    for place, device in devices:
+        name = device.get("name")
+        if isinstance(name, str) and name not in users:
+            text = f"no station uses {name!r}; add it to devices of a station"
+            found.append((("devices", place, "name"), text))
+    return found

@@ -1,0 +1,275 @@
+// The station page: shows the state that the agent pushes, and makes its outcomes heard and felt. It keeps nothing:
+// whatever it shows was pushed, so that it resumes by itself. All text goes through textContent.
+import { t, listen, h } from "./tallyman.js";
+import { signal, offerSound } from "./station_signal.js";
+
+const BEAT_MS = 2000; // as the agent sends it
+const LOST_MS = 3 * BEAT_MS;
+const work = document.querySelector(".work");
+const base = `/stations/${encodeURIComponent(work.dataset.station)}`;
+const at = (id) => document.getElementById(id);
+
+let state = null;
+let token = null; // of the outcome shown last; null before the first state
+let heardAt = performance.now();
+
+// --- the agent's side ------------------------------------------------------------------------------------
+
+listen(`${base}/events`, ["beat"], (data, name) => {
+  heardAt = performance.now();
+  if (name === "message") show(data);
+  else if (!at("lost").hidden) show(state);
+}, (live) => {
+  if (live) heardAt = performance.now();
+  else setLost(true);
+});
+setInterval(() => {
+  if (performance.now() - heardAt > LOST_MS) setLost(true);
+}, BEAT_MS / 2);
+
+function setLost(lost) {
+  if (!state && !lost) return;
+  at("lost").hidden = !lost;
+  if (lost) {
+    at("status").dataset.status = "failed";
+    at("status").textContent = t("station.lost_short");
+  }
+  document.documentElement.dataset.lost = String(lost);
+}
+
+async function post(path, body) {
+  try {
+    await fetch(`${base}/${path}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    });
+  } catch {
+    setLost(true); // a refusal is an outcome, and pushed like any other
+  }
+}
+
+/** Control and reordering characters are made visible; everything else is as it was read. */
+function visible(text) {
+  return String(text ?? "").replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+    (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+function button(label, onClick, attributes = {}) {
+  const made = h("button", { type: "button", ...attributes }, label);
+  made.addEventListener("click", () => {
+    made.blur(); // a scanner that types Enter must not press it again
+    onClick();
+  });
+  return made;
+}
+
+// --- showing ---------------------------------------------------------------------------------------------
+
+function show(next) {
+  const first = token === null;
+  state = next;
+  setLost(false);
+  showStatus(state.status);
+  showOutcome(first);
+  (work.dataset.workflow === "pick" ? showPick : showReceive)(state.job);
+  at("count").textContent = state.count;
+  at("operator").textContent = visible(state.operator_name ?? t("station.operator_none"));
+  showUndo();
+  showRecorded();
+  showNotes();
+}
+
+function showStatus(status) {
+  const pill = at("status");
+  pill.dataset.status = status.online ? "online" : "offline";
+  if (!status.online) pill.textContent = t("station.offline", { queued: status.queued });
+  else if (status.queued) pill.textContent = t("station.sending", { queued: status.queued });
+  else pill.textContent = t("station.online");
+  const hints = [];
+  if (!status.online) hints.push(t("station.offline_hint", { reason: visible(status.reason) }));
+  for (const device of status.devices) {
+    if (device.status === "failed") {
+      hints.push(t("station.device_failed", { name: device.name, reason: visible(device.reason) }));
+    } else if (device.status === "connecting") hints.push(t("station.device_connecting", { name: device.name }));
+  }
+  at("hints").hidden = hints.length === 0;
+  at("hints").replaceChildren(...hints.map((hint) => h("p", { class: "notice" }, hint)));
+}
+
+function showOutcome(first) {
+  const { last, before_restart: unseen } = state;
+  const banner = at("banner");
+  const now = last ? last.token : 0;
+  if (now === token) return;
+  token = now;
+  if (last) {
+    setBanner(last.outcome, t(`outcome.${last.outcome}`), last.text);
+    if (first) return;
+    signal(last.outcome, banner);
+    at("chooser").hidden = true;
+  } else if (unseen) {
+    const values = { quantity: unseen.quantity, name: visible(unseen.name) };
+    setBanner("ok", t("station.before_restart", values), t("station.before_restart_hint"));
+  } else setBanner(null, t("station.waiting"), t("station.waiting_hint"));
+}
+
+function setBanner(outcome, word, text) {
+  const banner = at("banner");
+  if (outcome) banner.dataset.outcome = outcome;
+  else delete banner.dataset.outcome;
+  banner.dataset.restart = String(!state.last && outcome === "ok");
+  at("word").textContent = word;
+  at("text").textContent = text;
+}
+
+function showPick(job) {
+  const parts = [];
+  if (job.step === "idle") {
+    parts.push(h("p", { class: "lead" }, t("station.idle")), h("p", { class: "soft" }, t("station.idle_hint")));
+  } else {
+    const going = job.step === "go";
+    parts.push(
+      h("p", { class: "step" }, going ? t("station.go_to") : t("station.here", { place: visible(job.from_location ?? state.location) })),
+      h("p", { class: "target" }, going ? visible(job.from_location) : `${job.left} ×`),
+      h("p", { class: "lead" }, going ? `${job.left} × ${visible(job.name)}` : visible(job.name)),
+      h("p", { class: "soft" }, [
+        t("station.of_quantity", { done: job.done, quantity: job.quantity }),
+        job.lot ? t("station.lot", { lot: visible(job.lot) }) : "",
+        job.document ? t("station.for_order", { document: visible(job.document) }) : "",
+      ].filter(Boolean).join(" · ")),
+      bar(job.done, job.quantity),
+    );
+  }
+  const next = job.next;
+  parts.push(h("p", { class: "then soft" }, next
+    ? t("station.then", { place: visible(next.from_location ?? ""), quantity: next.quantity, name: visible(next.name) })
+    : job.step === "idle" ? "" : t("station.then_nothing")));
+  parts.push(documentRow(t("station.order"), state.document ?? t("station.any_order")));
+  at("job").replaceChildren(...parts);
+}
+
+function showReceive(job) {
+  const parts = [
+    h("p", { class: "step" }, t("station.place")),
+    h("p", { class: "target" }, visible(state.location)),
+  ];
+  if (job.document && job.expected) {
+    const values = { document: visible(job.document), received: job.received, expected: job.expected };
+    parts.push(h("p", { class: "lead" }, t("station.order_expected", values)), bar(job.received, job.expected));
+  }
+  if (job.document && !job.open) {
+    parts.push(h("p", { class: "notice" }, t("station.document_closed", { document: visible(job.document) })));
+  }
+  parts.push(documentRow(t("station.document"), state.document ?? t("station.blind")));
+  at("job").replaceChildren(...parts);
+  at("expected").hidden = job.lines.length === 0;
+  at("expected").replaceChildren(h("h2", {}, t("station.lines")), h("ul", { class: "list" }, ...job.lines.map(line)));
+}
+
+function line(item) {
+  const over = item.received - item.expected;
+  const mark = over > 0
+    ? h("span", { class: "outcome mark", "data-outcome": "duplicate" }, t("station.over_mark", { over }))
+    : over === 0 ? h("span", { class: "outcome mark", "data-outcome": "ok" }, t("station.done_mark")) : "";
+  return h("li", {},
+    h("span", { class: "what" }, visible(item.name)), mark,
+    h("span", { class: "number" }, `${item.received} / ${item.expected}`));
+}
+
+function bar(done, of) {
+  return h("progress", { max: Math.max(of, 1), value: Math.min(done, of), "aria-hidden": "true" });
+}
+
+// --- choosing, undoing -------------------------------------------------------------------------------------
+
+function documentRow(label, current) {
+  const row = h("div", { class: "chosen" },
+    h("span", {}, h("span", { class: "soft" }, `${label} `), h("strong", {}, visible(current))),
+    button(t("station.choose"), openChooser));
+  if (state.document) row.append(button(t("station.finish"), () => post("document", { document: null })));
+  return row;
+}
+
+async function openChooser() {
+  const chooser = at("chooser");
+  if (!chooser.hidden) {
+    chooser.hidden = true;
+    return;
+  }
+  let documents;
+  try {
+    documents = (await (await fetch(`${base}/documents`)).json()).documents;
+  } catch {
+    setLost(true);
+    return;
+  }
+  const rows = documents.map((document) => button(
+    h("span", {}, h("strong", {}, visible(document.id)), " ", visible(document.supplier ?? document.channel), " ",
+      h("span", { class: "soft" }, t("station.document_row", { lines: document.lines, quantity: document.quantity }))),
+    () => post("document", { document: document.id })));
+  chooser.replaceChildren(
+    h("div", { class: "choices" }, ...rows),
+    rows.length ? "" : h("p", { class: "empty" }, t("station.no_documents")),
+    button(t("station.choose_close"), () => { chooser.hidden = true; }));
+  chooser.hidden = false;
+  chooser.scrollIntoView({ block: "nearest" });
+}
+
+function newest() {
+  return state.recorded.find((entry) => !entry.undone);
+}
+
+function showUndo() {
+  const entry = newest();
+  const undo = at("undo");
+  undo.disabled = !entry;
+  undo.textContent = entry
+    ? t("station.undo", { name: `${entry.quantity} × ${visible(entry.name)}` })
+    : t("station.undo_nothing");
+  // By its id: a second tap takes back nothing more.
+  undo.onclick = () => {
+    undo.blur();
+    if (entry) post("undo", { event_id: entry.event_id });
+  };
+}
+
+// --- lists -----------------------------------------------------------------------------------------------
+
+const MARKS = { accepted: "ok", discrepant: "duplicate", rejected: "reject", conflict: "reject" };
+
+function entryRow(entry) {
+  const verdict = entry.verdict ?? "waiting";
+  const mark = h("span", { class: "outcome mark", "data-outcome": MARKS[verdict] ?? null }, t(`station.verdict.${verdict}`));
+  return h("li", { "data-event": entry.event_id, "data-undone": entry.undone ? "true" : null },
+    h("span", { class: "what" }, `${entry.quantity} × ${visible(entry.name)}`),
+    entry.undone ? h("span", { class: "soft" }, t("station.undone")) : mark,
+    h("span", { class: "code soft" }, [visible(entry.code), entry.serial, entry.lot, entry.document].filter(Boolean).map(visible).join(" · ")),
+    h("time", { class: "soft", datetime: entry.at }, new Date(entry.at).toLocaleTimeString()));
+}
+
+function showRecorded() {
+  const rows = [];
+  let divided = !state.recorded.some((entry) => !entry.before_restart);
+  for (const entry of state.recorded) {
+    if (entry.before_restart && !divided) {
+      divided = true;
+      rows.push(h("li", { class: "divider soft" }, t("station.restarted_here")));
+    }
+    rows.push(entryRow(entry));
+  }
+  if (!rows.length) rows.push(h("li", { class: "empty" }, t("station.recorded_none")));
+  at("recorded").replaceChildren(...rows);
+}
+
+function showNotes() {
+  const rows = state.notes.map((entry) => {
+    const row = entryRow(entry);
+    if (entry.reason) row.append(h("span", { class: "reason" }, visible(entry.reason)));
+    return row;
+  });
+  at("notes").hidden = rows.length === 0;
+  at("notes").replaceChildren(h("h2", {}, t("station.notes")), h("ol", { class: "list" }, ...rows));
+}
+
+offerSound(at("sound"));

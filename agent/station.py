@@ -1,0 +1,427 @@
+"""One station: reads become events in the order they were read, one at a time.
+
+    read → guard → meaning → workflow → journal.append (awaited) → only then OK
+
+The one idea: nothing is shown as OK that is not durable, and everything that was read is shown, whatever became of
+it. What waits is bounded; a read that finds the queue full is rejected loudly.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from agent import choices as chosen
+from agent import view
+from agent.capture import Capture, rfc3339
+from agent.choices import Choices
+from agent.config import StationSection
+from agent.guard import DoubleReadGuard
+from agent.history import Entry, History
+from agent.meaning import Meaning, understand
+from agent.reference import ReferenceData
+from agent.tasks import Board
+from agent.workflows import ACTIONS, WORKFLOWS, Context, Step, step
+from devices.driver import Outcome
+from devices.reads import BadFrame, BarcodeRead, Read
+from identity import Identity, parse
+from service.log import printable
+from service.texts import Texts
+from sync import events, ids
+from sync.journal import Draft, Journal, JournalError
+from sync.messages import Task
+
+MOST_WAITING: Final = 100  # reads of one station; a person cannot get that far ahead of the disk
+SHOWN_CHARS: Final = 80  # of a code or a name, in a sentence
+REASON_CHARS: Final = 400  # of why something failed
+
+log = structlog.get_logger()
+
+
+class Busy(Exception):
+    """The station has too much to do to take a button's wish; try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The last thing a station told a person."""
+
+    outcome: Outcome
+    text: str
+    code: str
+    event_id: str | None
+    at: str
+    token: int
+    """Rises with each outcome."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What all stations of one agent share."""
+
+    site: str
+    journal: Journal
+    reference: ReferenceData
+    board: Board
+    history: History
+    texts: Texts
+    directory: Path
+    """Of the stations' choices."""
+    boot: str
+    now: Callable[[], float]
+    """Unix seconds."""
+    random_bytes: ids.RandomBytes
+    on_change: Callable[[str, bool], None] = lambda _station, _at_once: None
+    """(station, at once): its state is different now."""
+    on_outcome: Callable[[str, str | None, Outcome], None] = lambda _station, _device, _outcome: None
+    """(station, device, outcome): for the device's own beep, and for counting."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A button on the page."""
+
+    kind: str
+    value: str | None
+    done: "asyncio.Future[Shown]"
+
+
+@dataclass(slots=True)
+class _Source:
+    """What caused a step: its code, its device, its instant, and what to write beside the event."""
+
+    code: str
+    device: str | None
+    at: float
+    capture: dict[str, Any] = field(default_factory=dict)
+    raw: bytes = b""
+
+
+class Station:
+    """One place where a person works. `read` is called by devices; `run` does the work, for ever."""
+
+    def __init__(self, settings: StationSection, shared: Shared) -> None:
+        self.settings, self._shared = settings, shared
+        self.name = settings.name
+        self._workflow = WORKFLOWS[settings.workflow]
+        self._path = shared.directory / f"{settings.name}.json"
+        self._capture = Capture(settings.name, shared.boot)
+        self._guard = DoubleReadGuard(settings.guard_ms)
+        self._queue: asyncio.Queue[Read | _Wish] = asyncio.Queue(MOST_WAITING)
+        self._file = asyncio.Lock()
+        self._keeping: asyncio.Task[None] | None = None
+        self._lines: list[Task] = []
+        self._lined_up_for: tuple[object, ...] | None = None
+        # Tokens rise over restarts too, as long as the clock does.
+        self._token = int(shared.now() * 1000)
+        self.last: Shown | None = None
+        self.choices = Choices(location=settings.location, operator=settings.operator)
+
+    def load(self) -> None:
+        """Read what was chosen before the restart, once, at start; the history is restored after this."""
+        self.choices = chosen.load(
+            self._path, location=self.settings.location, operator=self.settings.operator
+        )
+
+    # --- what comes in -----------------------------------------------------------------------------------
+
+    def read(self, read: Read) -> None:
+        """A device read something. Never blocks; at the bound the read is rejected, loudly."""
+        try:
+            self._queue.put_nowait(read)
+        except asyncio.QueueFull:
+            code = read.text if isinstance(read, BarcodeRead) else ""
+            self._say("reject", "too_fast", _Source(code, read.device, read.at), {"code": code})
+
+    async def undo(self, event_id: str | None) -> Shown:
+        """Take back one recorded scan, else the newest. In order with the reads. Raises Busy."""
+        return await self._wish("undo", event_id)
+
+    async def choose(self, document_id: str | None) -> Shown:
+        """Work on a document, or (None) finish the job. In order with the reads. Raises Busy."""
+        return await self._wish("document", document_id)
+
+    async def _wish(self, kind: str, value: str | None) -> Shown:
+        wish = _Wish(kind, value, asyncio.get_running_loop().create_future())
+        try:
+            self._queue.put_nowait(wish)
+        except asyncio.QueueFull:
+            raise Busy(
+                f"station {self.name}: {MOST_WAITING} scans are waiting. Try again in a moment"
+            ) from None
+        return await wish.done
+
+    async def run(self) -> None:
+        """Take what comes, strictly in order; for ever."""
+        self.refresh()
+        while True:
+            item = await self._queue.get()
+            if isinstance(item, _Wish):
+                shown = await self._fulfil(item)
+                if not item.done.done():
+                    item.done.set_result(shown)
+            else:
+                await self._read(item)
+
+    # --- a read ------------------------------------------------------------------------------------------
+
+    async def _read(self, read: Read) -> None:
+        if isinstance(read, BadFrame):
+            self._say("reject", "bad_frame", _Source("", read.device, read.at), {"reason": read.reason})
+            return
+        source = _Source(read.text, read.device, read.at, self._capture.of_read(read), read.raw)
+        if self._guard.is_repeat(read.device, read.raw, read.monotonic_ns):
+            self._say("duplicate", "skipped", source, {"code": read.text})
+            return
+        try:
+            meaning = understand(
+                parse(read.text, read.symbology), self._shared.reference.now, self._shared.site
+            )
+            found = step(self._workflow, self.context(), meaning)
+        except Exception:
+            # A label must not be able to stop a station: nothing is recorded, and it says so.
+            log.exception("a read could not be understood", station=self.name, code=read.text)
+            self._say("reject", "defect", source, {"code": read.text})
+            return
+        await self._take(found, source)
+
+    async def _take(self, found: Step, source: _Source) -> Shown:
+        """Do what the workflow says; then, and only then, show it."""
+        effect = found.effect
+        if effect.undo:
+            return await self._undo(None, source)
+        if effect.draft is not None:
+            return await self._record(found, source)
+        if effect.changes:
+            problem = await self._change(effect.changes)
+            if problem is not None:
+                return self._say("reject", "not_kept", source, {"reason": problem})
+        return self._say(found.row.outcome, found.row.say, source, found.values)
+
+    async def _record(self, found: Step, source: _Source) -> Shown:
+        assert found.effect.draft is not None
+        name, data = found.effect.draft
+        subject = data.get("sku") or data.get("gtin") or data.get("sscc")
+        entry, problem = await self._append(name, data, source, subject)
+        if entry is None:
+            self._guard.forget(source.device or "", source.raw)
+            return self._say("reject", "not_recorded", source, {**found.values, "reason": problem})
+        self.refresh()
+        return self._say(found.row.outcome, found.row.say, source, found.values, entry.event_id)
+
+    async def _append(
+        self, name: str, data: dict[str, Any], source: _Source, subject: str | None = None
+    ) -> tuple[Entry | None, str]:
+        """Make one event durable: (entry, "") or (None, why not)."""
+        kind = events.event_type(name)
+        data = {**data, "capture": source.capture}
+        try:
+            events.check(kind, data)
+            event_id = ids.event_id(int(source.at * 1000), self._shared.random_bytes)
+            draft = Draft(event_id, kind, rfc3339(source.at), data, subject)
+            (recorded,) = await self._shared.journal.append([draft])
+        except (JournalError, events.Malformed) as error:
+            log.error("not recorded", station=self.name, code=source.code, error=str(error))
+            return None, str(error)
+        entry = self._shared.history.add(recorded)
+        assert entry is not None
+        return entry, ""
+
+    async def _change(self, changes: Mapping[str, Any]) -> str | None:
+        """Make choices durable, then use them; the problem if they cannot be."""
+        entry = next(self._shared.history.newest_first(self.name), None)
+        newest = entry.event_id if entry is not None else None
+        async with self._file:
+            problem = await self._keep(self.choices.with_changes(changes, newest=newest))
+        if problem is None:
+            # Once more, onto what they are now: a task may have come while the disk was busy.
+            self.choices = self.choices.with_changes(changes, newest=newest)
+            if changes.get("finished"):
+                self._shared.history.finish(self.name)
+            self.refresh()
+        return problem
+
+    async def _keep(self, choices: Choices) -> str | None:
+        try:
+            await asyncio.to_thread(chosen.keep, self._path, choices)
+        except OSError as error:
+            log.error(
+                "a station's choices cannot be kept; check the disk", file=str(self._path), error=str(error)
+            )
+            return f"{self._path}: {error.strerror}"
+        return None
+
+    # --- buttons -----------------------------------------------------------------------------------------
+
+    async def _fulfil(self, wish: _Wish) -> Shown:
+        source = _Source("", None, self._shared.now(), self._capture.of_page())
+        if wish.kind == "undo":
+            return await self._undo(wish.value, source)
+        if wish.value is None:
+            return await self._finish(source)
+        document = self._shared.reference.now.document(wish.value)
+        if document is None:
+            return self._say("reject", "document_closed", source, {"document": wish.value})
+        # A button that says what the label of the document says.
+        meaning = Meaning(kind="document", identity=Identity("plain", wish.value), document=document)
+        return await self._take(step(self._workflow, self.context(), meaning), source)
+
+    async def _finish(self, source: _Source) -> Shown:
+        context = self.context()
+        current = context.document.id if context.document is not None else ""
+        say = self._workflow.left if current else "count_restarted"
+        effect = ACTIONS[self._workflow.finish](context, Meaning(kind="done", identity=Identity("plain", "")))
+        problem = await self._change(effect.changes)
+        if problem is not None:
+            return self._say("reject", "not_kept", source, {"reason": problem})
+        return self._say("ok", say, source, {"current": current})
+
+    async def _undo(self, event_id: str | None, source: _Source) -> Shown:
+        history = self._shared.history
+        if event_id is None:
+            entry = next((entry for entry in history.newest_first(self.name) if not entry.undone), None)
+        else:
+            entry = history.get(event_id)
+        if entry is None or entry.station != self.name or entry.name == "corrected":
+            return self._say("reject", "nothing_to_undo", source)
+        values = self._entry_values(entry)
+        if entry.undone:
+            return self._say("reject", "undone_already", source, values)
+        data = {
+            "corrects": entry.event_id,
+            "document": entry.data.get("document"),
+            "operator": self.choices.operator,
+        }
+        present = {name: value for name, value in data.items() if value is not None}
+        correction, problem = await self._append("corrected", present, source)
+        if correction is None:
+            return self._say("reject", "not_undone", source, {**values, "reason": problem})
+        self.refresh()
+        return self._say("ok", "undone", source, values, correction.event_id)
+
+    def _entry_values(self, entry: Entry) -> dict[str, object]:
+        name = view.entry_name(entry, self._shared.reference.now)
+        return {"name": name, "quantity": entry.data.get("quantity", 1), "code": entry.code}
+
+    # --- what the station knows ----------------------------------------------------------------------------
+
+    def context(self) -> Context:
+        """What a read meets now."""
+        shared, choices = self._shared, self.choices
+        lookups, history = shared.reference.now, shared.history
+        document = choices.document
+        task = shared.board.open_task(choices.task)
+        following = self._line_up()
+        return Context(
+            location=choices.location,
+            operator=choices.operator,
+            document=document,
+            received=history.received(document.id) if document is not None else {},
+            task=task,
+            task_item=lookups.item(task.sku) if task is not None and task.sku is not None else None,
+            picked=history.picked(task.task) if task is not None else 0,
+            lines_after=sum(other.task != choices.task for other in following),
+            confirm_location=self.settings.confirm_location
+            and task is not None
+            and task.from_location is not None
+            and lookups.location(task.from_location) is not None,
+            seen=history.seen(self._workflow.event, self.name, document.id if document is not None else None),
+        )
+
+    def _line_up(self) -> list[Task]:
+        if self.settings.workflow != "pick":
+            return []
+        shared, choices = self._shared, self.choices
+        # Thousands of tasks take tens of milliseconds to sort: once for each change is enough.
+        basis = (shared.board.revision, shared.history.revision, shared.reference.now, choices)
+        if self._lined_up_for != basis:
+            self._lines = shared.board.line_up(
+                self.name,
+                lookups=shared.reference.now,
+                picked=shared.history.picked,
+                here=choices.location,
+                document=choices.document.id if choices.document is not None else None,
+                later=choices.later,
+            )
+            self._lined_up_for = basis
+        return self._lines
+
+    def refresh(self) -> None:
+        """Something that this station depends on changed: the newest form of its document, and its line."""
+        document = self.choices.document
+        newest = self._shared.reference.now.document(document.id) if document is not None else None
+        if newest is not None and newest != document:
+            self.choices = msgspec.structs.replace(self.choices, document=newest)
+        if self.settings.workflow == "pick":
+            self._find_line()
+        self._shared.on_change(self.name, False)
+
+    def _find_line(self) -> None:
+        """Stay on the line until it is done or withdrawn; then the next one in walking order."""
+        lines = self._line_up()
+        if not any(task.task == self.choices.task for task in lines):
+            task = lines[0].task if lines else None
+            if task != self.choices.task:
+                self.choices = msgspec.structs.replace(self.choices, task=task)
+                self._keep_soon()
+        self._shared.board.take(self.name, self.choices.task)
+
+    def _keep_soon(self) -> None:
+        """Which line comes next is no promise to anybody: it need not be durable before it is shown."""
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.ensure_future(self._keep_newest())
+
+    async def _keep_newest(self) -> None:
+        kept = None
+        async with self._file:
+            while kept is not self.choices:
+                kept = self.choices
+                await self._keep(kept)
+
+    # --- what the station shows ----------------------------------------------------------------------------
+
+    def _say(
+        self,
+        outcome: Outcome,
+        key: str,
+        source: _Source,
+        values: Mapping[str, object] = MappingProxyType({}),
+        event_id: str | None = None,
+    ) -> Shown:
+        text = self._shared.texts.t(
+            f"station.say.{key}", **{name: _shortened(name, value) for name, value in values.items()}
+        )
+        self._token += 1
+        self.last = Shown(outcome, text, source.code, event_id, rfc3339(self._shared.now()), self._token)
+        self._shared.on_outcome(self.name, source.device, outcome)
+        self._shared.on_change(self.name, True)
+        return self.last
+
+    def before_restart(self) -> Entry | None:
+        """The newest scan from before the restart, until the station has something newer to tell: nobody may have
+        seen its OK.
+        """
+        if self.last is not None:
+            return None
+        entries = self._shared.history.newest_first(self.name)
+        return next((entry for entry in entries if entry.before_restart and not entry.undone), None)
+
+    def entries(self) -> Iterable[Entry]:
+        """What was recorded here, newest first."""
+        return self._shared.history.newest_first(self.name)
+
+    def state(self, status: dict[str, Any]) -> dict[str, Any]:
+        """What the page shows: see `agent.view`."""
+        return view.state(self, self._shared, self._line_up(), status)
+
+
+def _shortened(name: str, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text, most = printable(value), REASON_CHARS if name == "reason" else SHOWN_CHARS
+    return text if len(text) <= most else f"{text[: most - 1]}…"
