@@ -1,0 +1,346 @@
+"""The ledger as the rest of central meets it: submit a command, await its answer, hear what was committed.
+
+The idea: one thread writes. It takes whatever waits, up to a few hundred events, into one transaction; that is
+what makes many claims on one SKU cheap. Bounds: the queue (full: LedgerBusy, nothing was done), the tries of a
+transaction (then LedgerDown), the time a caller waits (then LedgerBusy; the command may still be carried out,
+and the same key or event id gives its answer).
+"""
+
+import asyncio
+import queue
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from central.ledger import writer
+from central.ledger.books import Movement
+from central.ledger.commands import BookBatch, Command, Result
+from central.ledger.scribe import Written
+from central.ledger.store import Again
+from central.ledger.writer import Failed
+from service import log
+from sync.messages import Ack
+
+_log = log.get("central.ledger")
+
+# PostgreSQL's codes for "try that again": serialisation_failure, deadlock_detected, lock_not_available.
+# Source: PostgreSQL manual, appendix A.
+_RETRY_STATES: Final = frozenset({"40001", "40P01", "55P03"})
+_SQLITE_BUSY: Final = ("database is locked", "database table is locked")
+
+
+class LedgerBusy(Exception):
+    """Too much is waiting. Nothing was done unless the text says so; try again in a moment."""
+
+
+class LedgerDown(Exception):
+    """The database cannot be reached or does not answer. Try again later; what was committed is safe."""
+
+
+class LedgerError(Exception):
+    """Carrying out this command failed; nothing of it was booked. The log says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """Bounds of the ledger."""
+
+    queue_commands: int = 10_000
+    batch_events: int = 300
+    """A transaction takes commands until it holds as many events."""
+    tries: int = 8
+    retry_first_ms: float = 5.0
+    """Doubles with every try, with jitter, up to 200 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedMovement:
+    """A movement that is booked, with its number."""
+
+    number: int
+    movement: Movement
+    recorded_us: int
+    history: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What agents have to hear after a commit."""
+
+    reference: bool
+    task_sites: frozenset[str]
+
+
+@dataclass
+class _Waiting:
+    command: Command
+    future: "asyncio.Future[Result]"
+
+
+_STOP: Final = None
+
+
+class Ledger:
+    """The one way in. Create it, `start` it, `submit` to it; `close` waits for what was taken."""
+
+    def __init__(self, engine: sa.Engine, settings: LedgerSettings | None = None) -> None:
+        self.engine = engine
+        self.settings = settings or LedgerSettings()
+        self._queue: queue.Queue[_Waiting | None] = queue.Queue(self.settings.queue_commands)
+        self._held: _Waiting | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._on_commit: list[Callable[[list[CommittedMovement]], None]] = []
+        self._on_change: list[Callable[[Changed], None]] = []
+        self._jitter = random.Random()  # noqa: S311 (spreads retries; no secret)
+        self.down: str | None = None
+        """Why the database does not answer; None while it does."""
+        self.committed_transactions = 0
+        self.committed_commands = 0
+
+    # --- life ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start the writer."""
+        assert self._thread is None, "the ledger was started already"
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._write_for_ever, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Carry out what is waiting, then stop."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.to_thread(self._queue.put, _STOP)
+            await asyncio.to_thread(thread.join)
+
+    def on_commit(self, callback: Callable[[list[CommittedMovement]], None]) -> None:
+        """Call it on the event loop with the movements of every commit, in movement order."""
+        self._on_commit.append(callback)
+
+    def on_change(self, callback: Callable[[Changed], None]) -> None:
+        """Call it on the event loop when reference data or tasks changed."""
+        self._on_change.append(callback)
+
+    @property
+    def waiting(self) -> int:
+        """Commands in the queue."""
+        return self._queue.qsize()
+
+    # --- callers ---------------------------------------------------------------------------------
+
+    async def submit(self, command: Command, *, timeout_s: float = 30.0) -> Any:
+        """Carry out a command: its answer once it is committed.
+
+        Raises:
+            LedgerBusy: the queue is full, or the answer took longer than `timeout_s`.
+            LedgerDown: the database does not answer.
+            LedgerError: this command failed.
+        """
+        if self._thread is None or self._loop is None:
+            raise LedgerDown("the ledger is not running")
+        waiting = _Waiting(command, self._loop.create_future())
+        try:
+            self._queue.put_nowait(waiting)
+        except queue.Full:
+            raise LedgerBusy(f"{self._queue.maxsize} commands are waiting; try again in a moment") from None
+        try:
+            return await asyncio.wait_for(waiting.future, timeout_s)
+        except TimeoutError:
+            detail = (
+                f"no answer within {timeout_s:g} s; it may still be carried out: ask again with the same key"
+            )
+            raise LedgerBusy(detail) from None
+
+    # --- the writer's thread -----------------------------------------------------------------------
+
+    def _write_for_ever(self) -> None:
+        while True:
+            batch, stop = self._gather()
+            if batch:
+                self._carry_out(batch)
+            if stop:
+                return
+
+    def _gather(self) -> tuple[list[_Waiting], bool]:
+        """What waits, as far as it fits into one transaction."""
+        first = self._held or self._queue.get()
+        self._held = None
+        if first is _STOP:
+            return [], True
+        batch, events = [first], writer.weight(first.command)
+        while events < self.settings.batch_events:
+            try:
+                more = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if more is _STOP:
+                return batch, True
+            if not writer.may_join(first.command, more.command):
+                self._held = more
+                break
+            batch.append(more)
+            events += writer.weight(more.command)
+        return batch, False
+
+    def _carry_out(self, batch: list[_Waiting]) -> None:
+        commands = [waiting.command for waiting in batch]
+        try:
+            results, written = self._transact(commands)
+        except LedgerDown as error:
+            self._answer(batch, [error] * len(batch), [])
+        except Exception as error:  # noqa: BLE001 (the writer must live; whoever caused it is found below, and told)
+            _log.warning("a transaction failed; its commands are tried singly", error=str(error)[:500])
+            self._one_by_one(batch)
+        else:
+            self._answer(batch, results, [written])
+
+    def _one_by_one(self, batch: list[_Waiting]) -> None:
+        for waiting in batch:
+            written: list[Written] = []
+            result: Any
+            try:
+                result = self._singly(waiting.command, written)
+            except LedgerDown as error:
+                result = error
+            except Exception as error:  # noqa: BLE001 (as above: told to this caller alone)
+                _log.exception("a command failed", command=type(waiting.command).__name__)
+                result = Failed(error)
+            self._answer([waiting], [result], written)
+
+    def _singly(self, command: Command, written: list[Written]) -> Any:
+        """One command alone; a batch of events event by event, the one that is refused kept without entries."""
+        if not isinstance(command, BookBatch):
+            results, wrote = self._transact([command])
+            written.append(wrote)
+            return results[0]
+        verdicts = []
+        ack: Any = None
+        for event, text in zip(command.events, command.texts, strict=True):
+            one = replace(command, events=(event,), texts=(text,))
+            try:
+                results, wrote = self._transact([one])
+            except LedgerDown:
+                raise
+            except Exception as error:  # noqa: BLE001 (it must not hold up its stream: it is kept, without entries)
+                _log.exception("an event cannot be booked", event_id=event.id, error=str(error))
+                results, wrote = self._transact([one], broken=True)
+            written.append(wrote)
+            ack = results[0]
+            if not isinstance(ack, Ack):
+                return ack
+            verdicts += ack.verdicts
+            if not ack.verdicts:
+                break
+        return _with_verdicts(ack, verdicts)
+
+    def _transact(
+        self, commands: Sequence[Command], *, broken: bool = False
+    ) -> tuple[list[Result | Failed], Written]:
+        """One transaction, tried again when others were in its way."""
+        why = ""
+        for attempt in range(self.settings.tries):
+            if attempt:
+                pause_ms = min(200.0, self.settings.retry_first_ms * 2**attempt)
+                time.sleep(pause_ms * self._jitter.uniform(0.5, 1.0) / 1000)
+            try:
+                done = writer.run(self.engine, commands, _new_id, broken=broken)
+            except Again as error:
+                why = str(error)
+            except sa.exc.IntegrityError as error:
+                if attempt + 1 == self.settings.tries:
+                    raise  # no other worker: one of these commands does it every time
+                why = str(error.orig)  # another worker inserted the same row first
+            except sa.exc.TimeoutError as error:
+                raise self._is_down(str(error)) from error
+            except sa.exc.DBAPIError as error:
+                if not _passes_by_itself(error):
+                    if _is_gone(error):
+                        raise self._is_down(str(error.orig)) from error
+                    raise
+                why = str(error.orig)
+            else:
+                if self.down is not None:
+                    _log.info("the database answers again")
+                self.down = None
+                self.committed_transactions += 1
+                self.committed_commands += len(commands)
+                return done
+        raise self._is_down(f"gave up after {self.settings.tries} tries: {why}")
+
+    def _is_down(self, reason: str) -> LedgerDown:
+        if self.down is None:
+            _log.error("the database does not answer", reason=reason)
+        self.down = reason
+        return LedgerDown(f"the database does not answer: {reason}")
+
+    def _answer(self, batch: list[_Waiting], results: Sequence[Any], written: list[Written]) -> None:
+        """Hand the results of a transaction to the event loop, all at once."""
+        loop = self._loop
+        assert loop is not None
+
+        def tell() -> None:
+            for waiting, result in zip(batch, results, strict=True):
+                if waiting.future.done():
+                    continue  # its caller has given up
+                if isinstance(result, LedgerDown):
+                    waiting.future.set_exception(result)
+                elif isinstance(result, Failed):
+                    error = LedgerError(f"{type(waiting.command).__name__} failed: {result.error}")
+                    error.__cause__ = result.error
+                    waiting.future.set_exception(error)
+                else:
+                    waiting.future.set_result(result)
+            for one in written:
+                self._tell_listeners(one)
+
+        try:
+            loop.call_soon_threadsafe(tell)
+        except RuntimeError:
+            _log.warning("the event loop is closed; answers are lost, what was committed is not")
+
+    def _tell_listeners(self, written: Written) -> None:
+        committed = [
+            CommittedMovement(number, movement, written.recorded_us, written.history)
+            for movement in written.movements
+            if (number := written.numbers[movement.event_id]) is not None
+        ]
+        changed = Changed(written.reference_changed, written.task_sites)
+        if committed:
+            for heard in self._on_commit:
+                heard(committed)
+        if changed.reference or changed.task_sites:
+            for told in self._on_change:
+                told(changed)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def _passes_by_itself(error: sa.exc.DBAPIError) -> bool:
+    """A deadlock, a lock that took too long: the same transaction may work now."""
+    state = getattr(error.orig, "sqlstate", None)
+    return state in _RETRY_STATES or any(text in str(error.orig) for text in _SQLITE_BUSY)
+
+
+def _is_gone(error: sa.exc.DBAPIError) -> bool:
+    """The connection or the database is away, the disk is full: nothing that a command is to blame for."""
+    state = getattr(error.orig, "sqlstate", None)
+    if error.connection_invalidated or (state is None and isinstance(error, sa.exc.OperationalError)):
+        return True
+    # Classes 08 connection, 53 out of resources, 57 operator intervention, 58 system error, 25006 read-only.
+    return state is not None and (state[:2] in ("08", "53", "57", "58") or state == "25006")
+
+
+def _with_verdicts(ack: Any, verdicts: list[Any]) -> Ack:
+    return Ack(
+        history=ack.history, nonce=ack.nonce, incarnation=ack.incarnation, acked=ack.acked, safe=ack.safe,
+        window=ack.window, verdicts=verdicts, problem=ack.problem, payload=ack.payload,
+    )  # fmt: skip

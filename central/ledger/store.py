@@ -1,0 +1,384 @@
+"""Rows from the database into memory: what a batch touches is read and locked (it is written by scribe.py).
+
+The idea: every table is read with one query per batch, in one lock order (that of central/tables.py, by key
+within a table). PostgreSQL locks rows; on SQLite the writer holds the whole file. A row that was missing when it
+was looked for is inserted, never replaced: if another worker was faster, the transaction starts again.
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from central import database, tables
+from central.ledger.accounts import Bin, Line, Promise, Shelf, Totals
+from central.ledger.books import (
+    AgentRow,
+    Answered,
+    Books,
+    Cursor,
+    Document,
+    Item,
+    Location,
+    Movement,
+    Operator,
+    Reservation,
+    Shelved,
+    Task,
+    Unit,
+)
+from central.ledger.touch import Touch
+from central.ledger.transitions import Fact
+
+CHUNK = 1000  # keys in one query: SQLite binds at most 32,766 values, of five columns at most
+T = TypeVar("T")
+
+# PostgreSQL's advisory locks, where there may be no row to lock: any numbers that nobody else uses.
+_CATALOGUE_LOCK = 0x74616C6D  # "talm"
+_BIN_LOCKS = 0x74616C6E  # "taln": the class of the locks that bins share
+_BIN_LOCKS_MOST = 64  # of the server's few thousand
+
+_facts = msgspec.json.Decoder(Fact)
+
+
+class Again(Exception):
+    """Somebody else changed what this transaction was about to build on; try it again from the start."""
+
+
+def _chunks(keys: Iterable[T]) -> Iterable[list[T]]:
+    ordered = sorted(keys)  # type: ignore[type-var]
+    return (ordered[start : start + CHUNK] for start in range(0, len(ordered), CHUNK))
+
+
+@cache
+def _by_keys(table: sa.Table, columns: tuple[str, ...], *, lock: bool) -> sa.Select[Any]:
+    """The rows whose `columns` are among :keys. Built once: building costs more than running it on SQLite."""
+    by = [table.c[name] for name in columns]
+    keys: sa.BindParameter[Any] = sa.bindparam("keys", expanding=True)
+    query = sa.select(table).where(by[0].in_(keys) if len(by) == 1 else sa.tuple_(*by).in_(keys))
+    if not lock:
+        return query
+    order = [sa.collate(one, "C") for one in table.primary_key.columns if isinstance(one.type, sa.Text)]
+    return query.order_by(*order).with_for_update()
+
+
+@cache
+def _overdue_of(*, lock: bool) -> sa.Select[Any]:
+    """Holds of :keys (site and SKU) whose time has passed at :now."""
+    c = tables.reservation.c
+    query = sa.select(tables.reservation).where(
+        sa.tuple_(c.site, c.sku).in_(sa.bindparam("keys", expanding=True)),
+        c.status == sa.literal_column("'active'"),  # as in the partial index
+        c.expires_us <= sa.bindparam("now"),
+    )
+    return query.order_by(sa.collate(c.id, "C")).with_for_update() if lock else query
+
+
+_HISTORIES = sa.select(tables.history.c.id).order_by(tables.history.c.ordinal)
+
+
+class Store:
+    """One transaction's view of the database."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        self.postgres = database.is_postgres(connection)
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def _rows(
+        self, table: sa.Table, columns: Sequence[str], keys: Iterable[Any], *, lock: bool = False
+    ) -> Iterable[sa.Row[Any]]:
+        """The rows whose `columns` are among the keys; locked in the order of their keys."""
+        for chunk in _chunks(keys):
+            query = _by_keys(table, tuple(columns), lock=lock and self.postgres)
+            yield from self.connection.execute(query, {"keys": chunk})
+
+    def _load(
+        self,
+        rows: Any,
+        table: sa.Table,
+        keys: Iterable[Any],
+        make: Callable[[Any], Any],
+        *,
+        lock: bool = False,
+    ) -> None:
+        """Load rows by their primary key; keys without a row are loaded as missing."""
+        wanted = {key: key for key in keys}  # a row's key as the named tuple that was asked for
+        columns = [column.name for column in table.primary_key.columns]
+        found = set()
+        for row in self._rows(table, columns, wanted, lock=lock):
+            key = row[0] if len(columns) == 1 else tuple(row._mapping[name] for name in columns)
+            found.add(key)
+            rows.load(wanted[key], make(row))
+        for key in wanted.keys() - found:
+            rows.load(key, None)
+
+    def look_up(self, books: Books, touch: Touch) -> None:
+        """The first round: what codes and ids mean. No row is locked yet."""
+        if touch.catalogue and self.postgres:
+            self.connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CATALOGUE_LOCK})")
+        self._gtins(books, touch)
+        self._load(books.locations, tables.location, touch.locations, _location)
+        self._load(books.operators, tables.operator, touch.operators, _operator)
+        self._units(books, touch)
+        self._load(books.items, tables.item, touch.items, _item)
+        self._load(books.documents, tables.document, touch.documents, _document)
+        self._load(books.reservations, tables.reservation, touch.reservations, _reservation)
+        self._lines_of(books, touch.whole_documents)
+        self._movements(books, touch)
+        self._tasks(books, touch)
+
+    def _gtins(self, books: Books, touch: Touch) -> None:
+        table = tables.item_gtin
+        for row in self._rows(table, ["gtin"], touch.gtins):
+            books.gtins.load(row.gtin, (row.sku, row.quantity))
+            touch.items.add(row.sku)
+        for row in self._rows(table, ["sku"], touch.gtins_of):
+            books.gtins.load(row.gtin, (row.sku, row.quantity))
+        for gtin in touch.gtins:
+            if gtin not in books.gtins:
+                books.gtins.load(gtin, None)
+            if books.gtins.get(gtin) is None:
+                touch.items.add(f"gtin:{gtin}")
+
+    def _units(self, books: Books, touch: Touch) -> None:
+        """Units, and what is announced inside them, however deep."""
+        pending = set(touch.units)
+        while pending:
+            touch.units |= pending
+            self._load(books.units, tables.unit, pending, _unit)
+            inner = {row.id for row in self._rows(tables.unit, ["parent"], pending)}
+            pending = inner - touch.units
+        for _, unit in books.units.items():
+            if unit.document:
+                touch.documents.add(unit.document)
+                touch.worked_documents.add(unit.document)
+            if unit.first_event:
+                touch.events.add(unit.first_event)
+            for line in json.loads(unit.contents or "[]"):
+                touch.items.add(line["sku"])
+
+    def _movements(self, books: Books, touch: Touch) -> None:
+        """Known events, and everything that corrects them or that they correct, however long the chain."""
+        table = tables.movement
+        naming: dict[str, set[str]] = {}
+        seen: set[str] = set()
+        pending = set(touch.events)
+        while pending:
+            seen |= pending
+            found = {row.event_id: row for row in self._rows(table, ["event_id"], pending)}
+            for name in pending:
+                books.movements.load(name, _movement(found[name]) if name in found else None)
+            near = {row.corrects for row in found.values() if row.corrects}
+            for row in self._rows(table, ["corrects"], pending):
+                if row.number is not None:
+                    naming.setdefault(row.corrects, set()).add(row.event_id)
+                    near.add(row.event_id)
+            pending = near - seen
+        for name in seen:
+            books.corrections.load(name, frozenset(naming.get(name, ())))
+        touch.events = seen
+        touch.known = {name for name in seen if books.movements.get(name) is not None}
+
+    def _tasks(self, books: Books, touch: Touch, *, lock: bool = False) -> None:
+        self._load(books.tasks, tables.task, touch.tasks, _task, lock=lock)
+        for row in self._rows(
+            tables.task, ["document"], touch.worked_documents | touch.whole_documents, lock=lock
+        ):
+            books.tasks.load(row.id, _task(row))
+            touch.tasks.add(row.id)
+
+    def _lines_of(self, books: Books, documents: Iterable[str], *, lock: bool = False) -> None:
+        for row in self._rows(tables.document_line, ["document"], documents, lock=lock):
+            books.lines.load(Line(row.document, row.site, row.sku), _totals(row))
+
+    def lock(self, books: Books, touch: Touch) -> None:
+        """The second round: what will change, in lock order."""
+        self._load(books.agents, tables.agent, touch.agents, _agent, lock=True)
+        self._load(books.cursors, tables.cursor, touch.cursors, _cursor, lock=True)
+        for _, agent in books.agents.items():
+            if agent.incarnation is not None and agent.incarnation not in books.cursors:
+                self._load(books.cursors, tables.cursor, [agent.incarnation], _cursor)
+        for row in self._rows(tables.cursor, ["predecessor"], touch.predecessors):
+            rivals = books.rivals.get(row.predecessor, frozenset())
+            books.rivals[row.predecessor] = rivals | {row.incarnation}
+        self._places(books, touch)
+        self._load(books.keys, tables.idempotency, touch.keys, _answered)
+        self._load(books.documents, tables.document, touch.documents, _document, lock=True)
+        self._load(books.lines, tables.document_line, touch.lines, _totals, lock=True)
+        known = set(touch.lines)
+        self._lines_of(books, touch.whole_documents, lock=True)
+        if any(line not in known for line, _ in books.lines.items()):
+            raise Again("a document got more lines")
+        for row in self._rows(tables.promise, ["sku"], touch.everywhere):
+            touch.shelves.add(Shelf(row.site, row.sku))
+        if touch.overdue:
+            touch.shelves |= self.overdue(touch.overdue, database.now_us(self.connection))
+        self._load(books.promises, tables.promise, touch.shelves, _promise, lock=True)
+        books.now_us = database.now_us(self.connection)
+        self._reservations(books, touch)
+        self._load(books.units, tables.unit, touch.units, _unit, lock=True)
+        if any(
+            unit.first_event and unit.first_event not in books.movements for _, unit in books.units.items()
+        ):
+            raise Again("a unit was received meanwhile")
+        self._bins(books, touch)
+        self._tasks(books, touch, lock=True)
+        self._shelved(books, touch)
+        self._history(books)
+
+    def _places(self, books: Books, touch: Touch) -> None:
+        movement, delivery, aside = tables.movement, tables.delivery, tables.set_aside
+        found: dict[tuple[str, int], str] = {}
+        for table in (movement, delivery):
+            for row in self._rows(table, ["incarnation", "sequence"], touch.places):
+                found[row.incarnation, row.sequence] = row.event_id
+        for place in touch.places:
+            books.occupants.load(place, found.get(place))
+        if found:
+            for row in self._rows(aside, ["event_id"], touch.events):
+                books.aside.add((row.event_id, row.content_hash, row.incarnation, row.sequence))
+
+    def overdue(self, limit: int, now_us: int) -> set[Shelf]:
+        """The shelves of the holds that are longest past their time."""
+        table = tables.reservation
+        query = (
+            sa.select(table.c.site, table.c.sku)
+            .where(table.c.status == "active", table.c.expires_us <= now_us)
+            .order_by(table.c.expires_us)
+            .limit(limit)
+        )
+        return {Shelf(row.site, row.sku) for row in self.connection.execute(query)}
+
+    def _reservations(self, books: Books, touch: Touch) -> None:
+        self._load(books.reservations, tables.reservation, touch.reservations, _reservation, lock=True)
+        for chunk in _chunks(touch.shelves):
+            query = _overdue_of(lock=self.postgres)
+            found = self.connection.execute(query, {"keys": chunk, "now": books.now_us})
+            for row in found:
+                books.reservations.load(row.id, _reservation(row))
+
+    def _bins(self, books: Books, touch: Touch) -> None:
+        if self.postgres:
+            self._guard_bins(books, touch)
+        lots: dict[Bin, dict[str, int]] = {key: {} for key in touch.bins}
+        columns = ["site", "sku", "location", "state"]
+        for row in self._rows(tables.balance, columns, touch.bins, lock=True):
+            lots[Bin(row.site, row.sku, row.location, row.state)][row.lot] = row.quantity
+        for key, held in lots.items():
+            books.bins.load(key, held)
+
+    def _guard_bins(self, books: Books, touch: Touch) -> None:
+        """Lock bins that no row locked so far stands for: the rows of their lots may be yet to come."""
+
+        def guarded(key: Bin) -> bool:  # by the row of the document's line, or of the promise
+            at_shelf = key.state == "stock" and books.promises.get(Shelf(key.site, key.sku)) is not None
+            return at_shelf or key.state in ("picked", "packed")
+
+        alone = ["\x1f".join(key).encode() for key in touch.bins if not guarded(key)]
+        for number in sorted({zlib.crc32(name) % _BIN_LOCKS_MOST for name in alone}):
+            self.connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_BIN_LOCKS}, {number})")
+
+    def _shelved(self, books: Books, touch: Touch) -> None:
+        """Where picks can be allocated. Not locked: a bin that changes meanwhile is a short pick at worst."""
+        if not touch.allocated:
+            return
+        balance, location, task = tables.balance, tables.location, tables.task
+        shelves = sorted(touch.allocated)
+        open_tasks = (
+            sa.select(
+                task.c.site, task.c.sku, task.c.from_location, sa.func.sum(task.c.quantity - task.c.done)
+            )
+            .where(task.c.status == "open", sa.tuple_(task.c.site, task.c.sku).in_(shelves))
+            .group_by(task.c.site, task.c.sku, task.c.from_location)
+        )
+        promised = {tuple(row[:3]): int(row[3]) for row in self.connection.execute(open_tasks)}
+        query = (
+            sa.select(balance, sa.func.coalesce(location.c.walk_order, 0).label("walk_order"))
+            .join(location, location.c.id == balance.c.location, isouter=True)
+            .where(balance.c.state == "stock", balance.c.quantity != 0)
+            .where(sa.tuple_(balance.c.site, balance.c.sku).in_(shelves))
+        )
+        found: dict[Shelf, list[Shelved]] = {shelf: [] for shelf in shelves}
+        for row in self.connection.execute(query):
+            taken = promised.get((row.site, row.sku, row.location), 0)
+            found[Shelf(row.site, row.sku)].append(
+                Shelved(row.location, row.walk_order, row.lot, row.quantity, taken)
+            )
+        for shelf, places in found.items():
+            books.shelved.load(shelf, tuple(places))
+
+    def _history(self, books: Books) -> None:
+        known = list(self.connection.execute(_HISTORIES).scalars())
+        books.history, books.histories = known[-1], frozenset(known)
+
+
+# --- rows as values -------------------------------------------------------------------------------
+
+
+def _item(row: Any) -> Item:
+    return Item(row.name, row.tracking, row.scale, row.provisional)
+
+
+def _location(row: Any) -> Location:
+    return Location(row.site, row.zone, row.walk_order, row.gln, row.provisional)
+
+
+def _operator(row: Any) -> Operator:
+    return Operator(row.name, row.badge, row.pin_hash, tuple(json.loads(row.roles)), row.provisional)
+
+
+def _unit(row: Any) -> Unit:
+    return Unit(row.site, row.location, row.parent, row.document, row.contents, row.first_event)
+
+
+def _document(row: Any) -> Document:
+    return Document(row.type, row.site, row.status, row.supplier, row.channel, row.notices, row.created_us)
+
+
+def _reservation(row: Any) -> Reservation:
+    return Reservation(
+        row.sku, row.site, row.quantity, row.channel, row.status, row.created_us, row.expires_us, row.document
+    )
+
+
+def _task(row: Any) -> Task:
+    return Task(
+        row.type, row.site, row.document, row.sku, row.quantity, row.from_location, row.done, row.lot,
+        row.status, row.changed_us,
+    )  # fmt: skip
+
+
+def _cursor(row: Any) -> Cursor:
+    return Cursor(row.agent, row.acked, row.predecessor, row.first_seen_us)
+
+
+def _agent(row: Any) -> AgentRow:
+    return AgentRow(
+        row.site, row.software, row.incarnation, row.hello_us, row.connection, row.state, row.state_us
+    )
+
+
+def _answered(row: Any) -> Answered:
+    return Answered(row.body_hash, row.answer)
+
+
+def _totals(row: Any) -> Totals:
+    return Totals(row.ordered, row.received, row.picked, row.packed, row.shipped, row.transferred)
+
+
+def _promise(row: Any) -> Promise:
+    return Promise(row.free, row.reserved, row.committed)
+
+
+def _movement(row: Any) -> Movement:
+    return Movement(
+        row.event_id, row.event, row.content_hash, row.outcome, row.actor, row.occurred_at, row.reason,
+        row.site, row.sku, row.quantity, row.document, row.corrects, row.incarnation, row.sequence,
+        _facts.decode(row.fact) if row.fact else None, None, row.number, row.number is not None,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""How the tables of an installed central become those of this version (Alembic)."""

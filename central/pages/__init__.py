@@ -1,0 +1,1 @@
+"""The dashboard: what central knows, for people, live."""

@@ -1,0 +1,203 @@
+"""What agents keep for working without network: items, locations, operators, open documents, and their tasks.
+
+The idea: a snapshot is one version, read at once and cut into parts that fit a message; tasks are told by their
+ids, the newer replacing the older.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from central import tables
+from central.ledger import views
+from sync.messages import (
+    MAX_DOWNWARD_BYTES,
+    Document,
+    DocumentLine,
+    Gtin,
+    Item,
+    Location,
+    Message,
+    Operator,
+    Reference,
+    Task,
+    Tasks,
+    encode,
+)
+
+T = TypeVar("T", bound=Message)
+
+ROOM_BYTES: Final = MAX_DOWNWARD_BYTES - 1024  # what the lists of one message may take
+RECENT_US: Final = 7 * 24 * 3600 * 1_000_000
+"""Tasks that ended are told for so long, to agents that were away."""
+MOST_ENDED: Final = 2000  # ended tasks in one answer
+MOST_LINES: Final = 2000  # of a document in the snapshot; what is beyond is worked without being listed
+LINES_BYTES: Final = ROOM_BYTES - 16 * 1024  # what they may take beside the names of their document
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One version of the reference data, ready to send."""
+
+    version: int
+    parts: tuple[bytes, ...]
+
+
+def snapshot(connection: sa.Connection) -> Snapshot:
+    """The reference data as it is in this snapshot. What nobody has registered yet stays unknown to agents."""
+    version, as_of = views.reference_version(connection), views.last_movement(connection)
+    lists: dict[str, Sequence[Message]] = {
+        "items": _items(connection),
+        "locations": _locations(connection),
+        "operators": _operators(connection),
+        "documents": _documents(connection),
+    }
+    rows = [(name, one) for name, found in lists.items() for one in found]
+    chunks = _chunks(rows, lambda row: len(encode(row[1]))) or [[]]
+    parts = []
+    for number, chunk in enumerate(chunks, 1):
+        cut: dict[str, Any] = {name: [one for kind, one in chunk if kind == name] for name in lists}
+        part = Reference(version=version, as_of=as_of, part=number, parts=len(chunks), **cut)
+        parts.append(encode(part))
+    return Snapshot(version, tuple(parts))
+
+
+def _chunks(rows: Sequence[Any], size: Callable[[Any], int]) -> list[list[Any]]:
+    """Cut rows so that each piece fits into one message."""
+    chunks: list[list[Any]] = []
+    room = 0
+    for row in rows:
+        needed = size(row) + 1
+        if not chunks or needed > room:
+            chunks.append([])
+            room = ROOM_BYTES
+        chunks[-1].append(row)
+        room -= needed
+    return chunks
+
+
+def _items(connection: sa.Connection) -> list[Item]:
+    g = tables.item_gtin.c
+    gtins: dict[str, list[Gtin]] = {}
+    for row in connection.execute(sa.select(tables.item_gtin).order_by(g.quantity, g.gtin)):
+        gtins.setdefault(row.sku, []).append(Gtin(gtin=row.printed, quantity=row.quantity))
+    i = tables.item.c
+    query = sa.select(tables.item).where(i.provisional.is_(False)).order_by(i.sku)
+    return [
+        Item(sku=row.sku, name=row.name, gtins=gtins.get(row.sku, []), tracking=row.tracking, scale=row.scale)
+        for row in connection.execute(query)
+    ]
+
+
+def _locations(connection: sa.Connection) -> list[Location]:
+    c = tables.location.c
+    query = sa.select(tables.location).where(c.provisional.is_(False)).order_by(c.walk_order, c.id)
+    return [
+        Location(id=row.id, site=row.site, zone=row.zone, walk_order=row.walk_order, gln=row.gln)
+        for row in connection.execute(query)
+    ]
+
+
+def _operators(connection: sa.Connection) -> list[Operator]:
+    c = tables.operator.c
+    query = sa.select(tables.operator).where(c.provisional.is_(False)).order_by(c.id)
+    return [
+        Operator(
+            id=row.id, name=row.name, badge=row.badge, pin_hash=row.pin_hash, roles=json.loads(row.roles)
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _documents(connection: sa.Connection) -> list[Document]:
+    """Open documents that have something left to do; an order that was shipped whole has not."""
+    d, t = tables.document.c, tables.document_line.c
+    query = (
+        sa.select(tables.document)
+        .where(d.status == "open", d.type.in_(("purchase_order", "order", "transfer", "return")))
+        .order_by(d.created_us, d.id)
+    )
+    found = connection.execute(query).all()
+    lines: dict[str, list[Any]] = {}
+    chosen = sa.select(d.id).where(d.status == "open", d.type != "provisional")
+    for row in connection.execute(
+        sa.select(tables.document_line).where(t.document.in_(chosen), t.ordered > 0).order_by(t.sku)
+    ):
+        lines.setdefault(row.document, []).append(row)
+    return [
+        Document(
+            id=row.id,
+            type=row.type,
+            site=row.site,
+            supplier=row.supplier,
+            channel=row.channel,
+            lines=_fitting(
+                DocumentLine(sku=line.sku, quantity=line.ordered)
+                for line in lines.get(row.id, [])[:MOST_LINES]
+            ),
+        )
+        for row in found
+        if row.type != "order" or any(line.shipped < line.ordered for line in lines.get(row.id, []))
+    ]
+
+
+def _fitting(lines: Iterable[DocumentLine]) -> list[DocumentLine]:
+    """As many lines as fit into a message: a broker hangs up on whoever sends a larger one."""
+    room, fitting = LINES_BYTES, []
+    for line in lines:
+        room -= len(encode(line)) + 1
+        if room < 0:
+            break
+        fitting.append(line)
+    return fitting
+
+
+# --- tasks ----------------------------------------------------------------------------------------
+
+
+def site_tasks(connection: sa.Connection, site: str, now_us: int) -> list[bytes]:
+    """What an agent of the site has to know when it says hello: open tasks, and those that ended lately."""
+    c = tables.task.c
+    opened = connection.execute(
+        sa.select(tables.task).where(c.site == site, c.status == "open").order_by(c.changed_us, c.id)
+    ).all()
+    ended = connection.execute(
+        sa.select(tables.task)
+        .where(c.site == site, c.status != "open", c.changed_us > now_us - RECENT_US)
+        .order_by(c.changed_us.desc())
+        .limit(MOST_ENDED)
+    ).all()
+    return _task_messages(connection, [*opened, *ended])
+
+
+def changed_tasks(connection: sa.Connection, site: str, since_us: int) -> list[bytes]:
+    """Tasks of a site that changed at or after `since_us`."""
+    c = tables.task.c
+    query = sa.select(tables.task).where(c.site == site, c.changed_us >= since_us)
+    return _task_messages(connection, connection.execute(query.order_by(c.changed_us, c.id)).all())
+
+
+def _task_messages(connection: sa.Connection, rows: Sequence[Any]) -> list[bytes]:
+    as_of = views.last_movement(connection)
+    tasks = [_task(row) for row in rows]
+    chunks = _chunks(tasks, lambda task: len(msgspec.json.encode(task)))
+    return [encode(Tasks(as_of=as_of, tasks=chunk)) for chunk in chunks]
+
+
+def _task(row: Any) -> Task:
+    """A task that is done is over for every agent, like one that was called back."""
+    return Task(
+        task=row.id,
+        type=row.type,
+        lease_until=None,
+        status="open" if row.status == "open" else "cancelled",
+        document=row.document,
+        sku=row.sku,
+        quantity=row.quantity,
+        from_location=row.from_location or None,
+        lot=row.lot,
+    )

@@ -1,0 +1,164 @@
+"""What central decides about an agent's stream, without I/O: which event is booked, which was known, what to answer.
+
+The idea: a place is an (incarnation, sequence), and whoever took it first holds it. `acked` is the highest n such
+that all places 1…n are held or known to be lost. An id is known once it was booked, wherever that was. From these
+three (acked, holders, known ids) every answer follows. Source of the rules: docs/contract.md, "What a central does".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sync.messages import Event, Hello, ListedIncarnation
+
+Action = Literal["book", "known", "conflict", "fork"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An event as it came. `identity` is what it is known by: the id of the event that a void replaces."""
+
+    sequence: int
+    identity: str
+    content: str
+    """The hash of its content."""
+    void: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is booked under an id."""
+
+    content: str
+    void: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do with one event of the batch."""
+
+    action: Action
+    takes_place: bool
+    """It is the first at its sequence and holds it from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What to do with a batch: one step for each event that is answered; the rest lies above a gap."""
+
+    steps: tuple[Step, ...]
+    acked: int
+    forked: bool
+
+
+def judge_batch(
+    acked: int, holders: Mapping[int, str], known: Mapping[str, Known], events: Sequence[Arrived]
+) -> Ruling:
+    """Rules 1 to 3: strictly in sequence; an id is one event, a place is one id, the first of each stays."""
+    holding, knowing = dict(holders), dict(known)
+    steps: list[Step] = []
+    for event in events:
+        if event.sequence > acked + 1:
+            break
+        holder = holding.get(event.sequence)
+        booked = knowing.get(event.identity)
+        if booked is not None:
+            action: Action = "known" if _same(booked, event) else "conflict"
+        else:
+            action = "book" if holder is None else "fork"
+        steps.append(Step(action, takes_place=holder is None))
+        if holder is None:
+            holding[event.sequence] = event.identity
+        if action == "book":
+            knowing[event.identity] = Known(event.content, event.void)
+        acked = max(acked, event.sequence)
+    answered = list(zip(steps, events, strict=False))
+    forked = any(holding[event.sequence] != event.identity for _, event in answered)
+    return Ruling(tuple(steps), acked, forked)
+
+
+def _same(booked: Known, event: Arrived) -> bool:
+    """A void and what it replaces are one event, whatever either says."""
+    return booked.void or event.void or booked.content == event.content
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """What event 1 says of the life before: `data.previous`."""
+
+    incarnation: str
+    last_sequence: int
+
+
+def previous_of(event: Event) -> Previous | None:
+    """The predecessor that event 1 names; None where it names none, or nothing that can be read."""
+    told = event.data.get("previous")
+    if event.number != 1 or not isinstance(told, dict):
+        return None
+    incarnation, last = told.get("incarnation"), told.get("last_sequence")
+    if not isinstance(incarnation, str) or not isinstance(last, int) or isinstance(last, bool):
+        return None
+    return Previous(incarnation, last)
+
+
+def rolled_back(last_sequence: int, acked: int) -> bool:
+    """A past incarnation ends below what central has of it: its agent was set back to an earlier state."""
+    return last_sequence < acked
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Places `first … last` of an incarnation that its agent no longer has and central never got."""
+
+    incarnation: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a hello shows. Nothing in it is refused; every listed incarnation is answered."""
+
+    new_history: Literal["rolled_back", "unknown_history"] | None
+    lost: tuple[Lost, ...]
+    rolled_back: tuple[ListedIncarnation, ...]
+    """Past incarnations that end below central's `acked`."""
+    returned: bool
+    """An older life of this agent speaks after a younger one: two processes share one agent id."""
+
+
+def judge_hello(
+    hello: Hello,
+    *,
+    history: str,
+    histories: frozenset[str],
+    acked: Mapping[str, int],
+    first_seen: Mapping[str, int],
+    current: str | None,
+) -> Greeting:
+    """Rules 3 and 4. `acked` and `first_seen` (any rising number) of the incarnations known; `current` the one
+    that the agent's last hello named as its own.
+    """
+    own = {listed.incarnation: acked.get(listed.incarnation, 0) for listed in hello.incarnations}
+    cause: Literal["rolled_back", "unknown_history"] | None = None
+    if hello.history is not None and hello.history not in histories:
+        cause = "unknown_history"
+    elif hello.history == history and any(one.acked > own[one.incarnation] for one in hello.incarnations):
+        cause = "rolled_back"
+    lost = tuple(
+        Lost(one.incarnation, own[one.incarnation] + 1, last)
+        for one in hello.incarnations
+        if (last := min(one.first_kept - 1, one.last_sequence)) > own[one.incarnation]
+    )
+    back = tuple(
+        one for one in hello.incarnations[:-1] if rolled_back(one.last_sequence, own[one.incarnation])
+    )
+    speaks = hello.incarnations[-1].incarnation
+    returned = (
+        current is not None
+        and current != speaks
+        and speaks in first_seen
+        and current in first_seen
+        and first_seen[speaks] < first_seen[current]
+    )
+    return Greeting(cause, lost, back, returned)
