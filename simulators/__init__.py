@@ -1,0 +1,1 @@
+"""The hardware and the outside world that are not here. Imports nothing of ours: it speaks bytes and HTTP."""
