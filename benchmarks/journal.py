@@ -1,0 +1,125 @@
+"""A scan is durable before anybody sees OK: how near to the disk is that, alone and in a crowd?"""
+
+import asyncio
+import itertools
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvloop
+
+from benchmarks.figures import Disk, Figure, median, percentile
+from sync.journal import Draft, Journal
+
+SCANS = 3_000  # awaited one after the other, each paired with one write of the limit
+BURST = 60_000  # events of a burst
+
+_numbers = itertools.count()
+
+
+def draft() -> Draft:
+    """A scan as a station writes it, with its capture block."""
+    return Draft(
+        id=f"01933a7c-0000-7000-8000-{next(_numbers):012x}",
+        type="tallyman.received.v1",
+        time="2026-11-20T08:15:30.123456Z",
+        data={
+            "sku": "SKU-1",
+            "gtin": "09521234543213",
+            "quantity": 1,
+            "to_location": "DOCK-2",
+            "document": "PO-1001",
+            "operator": "op-7",
+            "capture": {
+                "device": "scanner-1",
+                "symbology": "]d2",
+                "raw": "MDEwOTUyMTIzNDU0MzIxMw==",
+                "monotonic_ns": 1,
+            },
+        },
+    )
+
+
+def run(directory: Path) -> Iterator[Figure]:
+    """Every figure of the journal; files go to `directory`, on the disk that is to be measured."""
+    with tempfile.TemporaryDirectory(dir=directory) as folder:
+        yield from uvloop.run(_one_by_one(Path(folder)))
+    for callers in (100, 1000):
+        with tempfile.TemporaryDirectory(dir=directory) as folder:
+            yield from uvloop.run(_burst(Path(folder), callers))
+
+
+async def _one_by_one(folder: Path) -> list[Figure]:
+    journal, disk = await Journal.open(folder / "journal.db", agent="bench", site="bench"), Disk(folder)
+    ours: list[float] = []
+    limit: list[float] = []
+    for _ in range(SCANS):
+        scan = [draft()]
+        start = time.perf_counter()
+        await journal.append(scan)
+        ours.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        disk.write()
+        limit.append(time.perf_counter() - start)
+    await journal.close()
+    disk.close()
+    name = "fdatasync of 4 KiB on a preallocated file"
+    return [
+        Figure("journal.durable_scan.p50", median(ours) * 1e3, "ms", median(limit) * 1e3, f"p50 of {name}"),
+        Figure(
+            "journal.durable_scan.p99",
+            percentile(ours, 99) * 1e3,
+            "ms",
+            percentile(limit, 99) * 1e3,
+            f"p99 of {name}",
+        ),
+    ]
+
+
+async def _burst(folder: Path, callers: int) -> list[Figure]:
+    """Many callers at once; the limit writes the same rows into the same table with no durability at all."""
+    journal = await Journal.open(folder / "journal.db", agent="bench", site="bench")
+    waits: list[float] = []
+
+    async def caller() -> None:
+        for _ in range(BURST // callers):
+            scan = [draft()]
+            start = time.perf_counter()
+            await journal.append(scan)
+            waits.append(time.perf_counter() - start)
+
+    start = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    rate = BURST / (time.perf_counter() - start)
+    rows = await journal.read(journal.incarnation, 1, BURST)
+    await journal.close()
+    undurable = _undurable_rate(folder, rows)
+    name = "the same rows by executemany, synchronous=OFF"
+    return [
+        Figure(f"journal.burst.{callers}_callers", rate, "scans/s", undurable, name),
+        Figure(
+            f"journal.burst.{callers}_callers.p99",
+            percentile(waits, 99) * 1e3,
+            "ms",
+            callers / undurable * 1e3,
+            name,
+        ),
+    ]
+
+
+def _undurable_rate(folder: Path, rows: list[tuple[int, str, bytes]]) -> float:
+    connection = sqlite3.connect(folder / "limit.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=OFF")
+    connection.execute("CREATE TABLE event (key INTEGER PRIMARY KEY, text BLOB, recorded_ms INTEGER)")
+    start = time.perf_counter()
+    for first in range(0, len(rows), 200):
+        connection.execute("BEGIN")
+        chunk = [(key, text, 0) for key, _, text in rows[first : first + 200]]
+        connection.executemany("INSERT INTO event VALUES (?, ?, ?)", chunk)
+        connection.execute("COMMIT")
+    seconds = time.perf_counter() - start
+    connection.close()
+    return len(rows) / seconds

@@ -1,0 +1,259 @@
+"""The front door: one command line that opens the rooms.
+
+The one idea: a command imports its room when it is called, so that `tallyman --help` is quick and a machine
+needs only the libraries of what it runs. Exit status: 0 done, 1 a real failure, 2 wrong usage or configuration.
+"""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Final
+
+import typer
+
+from service import log, process
+from service.config import ConfigError, Listen, Mistake, read_toml
+from service.version import version
+
+# Which extra brings the libraries of a room.
+_EXTRAS: Final = {
+    "agent": "agent",
+    "central": "central",
+    "devices": "agent,camera",
+    "simulators": "demo",
+    "service": "agent",
+}
+# The table that only one program's file has, and that program's configuration.
+_PROGRAMS: Final = {"agent": "agent.config", "database": "central.config"}
+
+app = typer.Typer(
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Counts goods at the warehouse door: loses nothing, counts nothing twice.\n\n"
+    "Begin with: tallyman demo. Every command explains itself with --help.",
+)
+central_app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app.add_typer(central_app, name="central", invoke_without_command=True)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", help="The program's TOML file.", metavar="FILE", show_default=False)
+]
+
+
+class MissingLibrary(Exception):
+    """A room's libraries are not installed, or cannot be loaded."""
+
+
+def room(module: str) -> ModuleType:
+    """Imports a room's module; raises MissingLibrary with what to install when a library is not there."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        missing = (error.name or "a library").partition(".")[0]
+        owner = module.partition(".")[0]
+        if missing in _EXTRAS or missing == "sync":
+            raise
+        broken = (
+            "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded ({error})"
+        )
+        raise MissingLibrary(
+            f"this command needs {missing}, which {broken}. "
+            f"Install it with: pip install 'tallyman[{_EXTRAS[owner]}]'"
+        ) from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tallyman {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def front_door(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Nothing of its own: the commands do the work."""
+
+
+@app.command()
+def demo(
+    exit_when_proven: Annotated[
+        bool, typer.Option("--exit", help="End after the proof: status 0, or 1 and the difference.")
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Keep journals, ledger and logs here.", metavar="DIRECTORY", show_default=False),
+    ] = None,
+) -> None:
+    """Run a small warehouse here and prove that nothing is lost.
+
+    Starts a broker, central and two agents with simulated scanners, cuts the network, kills an agent and the
+    broker while scanning goes on, and compares what was scanned with what the ledger says.
+    """
+    raise typer.Exit(room("simulators.demo").main(exit_when_proven=exit_when_proven, folder=folder))
+
+
+@app.command()
+def agent(config: ConfigOption) -> None:
+    """Run an agent: what reads scanners on site.
+
+    Every scan is in the journal before anybody sees OK; what happened is synced to central.
+
+    \b
+    Example:
+      tallyman agent --config agent.toml
+    """
+    raise typer.Exit(room("agent.build").main(config))
+
+
+@central_app.callback()
+def central(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Central's TOML file.", metavar="FILE", show_default=False),
+    ] = None,
+) -> None:
+    """Run central, the record of truth, or say who may use it.
+
+    \b
+    Examples:
+      tallyman central --config central.toml
+      tallyman central token --role operate --name shop --config central.toml
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if config is None:
+        raise typer.BadParameter("say which: tallyman central --config central.toml", param_hint="--config")
+    raise typer.Exit(room("central.build").main(config))
+
+
+@central_app.command()
+def token(
+    config: ConfigOption,
+    role: Annotated[str, typer.Option(help="What it may do: read, operate or admin.", show_default=False)],
+    name: Annotated[str, typer.Option(help="Who it is for, as the audit trail shows it.")] = "command line",
+) -> None:
+    """Print a new access token. It is shown once; central keeps only its hash.
+
+    \b
+    Example:
+      tallyman central token --role operate --name shop --config central.toml
+    """
+    raise typer.Exit(room("central.cli").create_token(config, role=role, name=name))
+
+
+@central_app.command()
+def operator(
+    config: ConfigOption,
+    operator_id: Annotated[
+        str, typer.Option("--id", help="The operator's id, for example op-7.", show_default=False)
+    ],
+    name: Annotated[str, typer.Option(help="The name that stations show.", show_default=False)],
+    badge: Annotated[str, typer.Option(help="The text on the badge they scan.", show_default=False)],
+    role: Annotated[list[str] | None, typer.Option(help="A role; may be given several times.")] = None,
+) -> None:
+    """Add an operator, or change one: the people who scan at stations.
+
+    \b
+    Example:
+      tallyman central operator --id op-7 --name "Ada" --badge OP-7 --config central.toml
+    """
+    main = room("central.cli").put_operator
+    raise typer.Exit(main(config, operator_id=operator_id, name=name, badge=badge, roles=role or []))
+
+
+@app.command()
+def broker(
+    listen: Annotated[
+        str, typer.Option(help="Where to listen: an address of this machine only.", metavar="HOST:PORT")
+    ] = "127.0.0.1:1883",
+) -> None:
+    """Run the broker mosquitto for this machine.
+
+    In the foreground, with a safe configuration: it serves this machine only, needs no passwords and
+    remembers nothing on disk.
+    """
+    module = room("service.broker")
+    try:
+        address = Listen.parse(listen)
+        module.become(address)
+    except (ValueError, module.Refused) as error:
+        raise typer.BadParameter(str(error), param_hint="--listen") from None
+
+
+@app.command()
+def check(
+    config: Annotated[Path, typer.Argument(help="An agent's or central's TOML file.", show_default=False)],
+) -> None:
+    """Check a configuration file: OK, or every mistake in it.
+
+    \b
+    Example:
+      tallyman check agent.toml
+    """
+    _, tables = read_toml(config)
+    programs = [module for table, module in _PROGRAMS.items() if table in tables]
+    if len(programs) != 1:
+        what = "has both [agent] and [database]" if programs else "has neither [agent] nor [database]"
+        advice = "An agent's file has [agent], central's has [database]: one file per program."
+        raise ConfigError(config, [Mistake(str(config), "", what)], advice)
+    room(programs[0]).load(config)
+    typer.echo(f"{config}: OK, a configuration for tallyman {programs[0].partition('.')[0]}")
+
+
+@app.command()
+def read(
+    driver: Annotated[
+        str, typer.Option(help="How the device speaks, for example text-line or camera.", show_default=False)
+    ],
+    port: Annotated[
+        str,
+        typer.Option(
+            help="Where it is, for example serial:///dev/ttyACM0?baud=9600.",
+            metavar="URL",
+            show_default=False,
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="What to call the device in the output.")] = "device",
+    keep: Annotated[bool, typer.Option("--keep", help="Open the port again whenever it comes back.")] = False,
+) -> None:
+    """Print what a device reads, one JSON object per read.
+
+    It ends with its source, or with Ctrl-C.
+
+    \b
+    Examples:
+      tallyman read --driver text-line --port 'serial:///dev/ttyACM0?baud=9600'
+      tallyman read --driver text-line --port tcp://192.168.1.20:2112
+      tallyman read --driver camera --port file:///photos/label.png
+    """
+    raise typer.Exit(room("devices.cli").read(driver=driver, port=port, name=name, keep=keep))
+
+
+def main() -> None:
+    """Runs the command line: errors become one clear message and an exit status."""
+    log.configure()
+    try:
+        app()
+    except (ConfigError, MissingLibrary) as error:
+        process.say(str(error))
+        sys.exit(process.WRONG_USE)
+    except process.Failure as error:
+        process.say(str(error))
+        sys.exit(process.FAILED)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`tallyman read … | head`): nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(process.DONE)
+
+
+if __name__ == "__main__":
+    main()
