@@ -1,0 +1,65 @@
+"""The migrations end in exactly the tables that the program uses, on both engines."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from central import database, tables
+
+
+def test_autogenerate_finds_no_difference(database_url: str) -> None:
+    engine = database.open_engine(database_url)
+    database.migrate(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, tables.metadata) == []
+    engine.dispose()
+
+
+async def test_migrating_again_changes_nothing(database_url: str) -> None:
+    """Two centrals that start at once migrate one after the other; the history stays."""
+    engine = database.open_engine(database_url)
+    await asyncio.gather(*(asyncio.to_thread(database.migrate, engine) for _ in range(2)))
+    with database.reading(engine) as connection:
+        history = database.current_history(connection)
+    database.migrate(engine)
+    with database.reading(engine) as connection:
+        assert database.current_history(connection) == history
+        assert len(list(connection.execute(tables.history.select()))) == 1
+    engine.dispose()
+
+
+def test_the_clock_is_the_databases(database_url: str) -> None:
+    engine = database.open_engine(database_url)
+    with database.reading(engine) as connection:
+        first, second = database.now_us(connection), database.now_us(connection)
+    assert 1_700_000_000_000_000 < first <= second < first + 10_000_000
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("nonsense", "is no database URL"),
+        ("mysql://host/db", "Use sqlite:///file"),
+        ("sqlite://", "needs a SQLite file"),
+        ("sqlite:////no/such/folder/central.db", "does not exist. Create it first"),
+    ],
+)
+def test_a_wrong_url_is_told(url: str, says: str) -> None:
+    with pytest.raises(database.DatabaseError, match=says):
+        database.open_engine(url)
+
+
+def test_sqlite_is_durable(tmp_path: Any) -> None:
+    engine = database.open_engine(f"sqlite:///{tmp_path / 'central.db'}")
+    with engine.connect() as connection:
+        settings = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
+    engine.dispose()

@@ -1,0 +1,268 @@
+"""The uplink between a real journal and a real broker; central's part is played by hand."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import socket
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sync import engine as engine_module
+from sync import uplink as uplink_module
+from sync.journal import Draft, Journal, JournalError
+from sync.messages import Device, Reference, Tasks, Verdict
+from sync.mqtt import Incoming, Link, Settings, Will
+from sync.uplink import Uplink
+from tests.support.broker import Broker
+from tests.support.wait import eventually_async
+
+A = "tallyman/v1/agents/dock-1"
+
+
+class Hand:
+    """Central, played by hand: hears everything the agent says, says what the test wants."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Any, bool]] = []
+        self.link: Link
+        self.up = False
+
+    async def will(self) -> Will | None:
+        return None
+
+    def connected(self) -> None:
+        self.up = True
+
+    def received(self, message: Incoming) -> None:
+        message.acknowledge()
+        self.heard.append((message.topic.rsplit("/", 1)[1], json.loads(message.payload), message.retained))
+
+    def disconnected(self, reason: str) -> None:
+        self.up = False
+
+    def of(self, kind: str) -> list[Any]:
+        return [payload for topic, payload, _ in self.heard if topic == kind]
+
+    def say(self, kind: str, payload: bytes | dict[str, Any]) -> None:
+        text = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        assert self.link.publish(f"{A}/{kind}", text)
+
+    def ack(self, hello: Any, acked: int = 0, verdicts: list[Any] | None = None, **more: Any) -> None:
+        incarnation = hello["incarnations"][-1]["incarnation"]
+        body = {
+            "history": "H1",
+            "nonce": hello["nonce"],
+            "incarnation": incarnation,
+            "acked": acked,
+            "safe": acked,
+        }
+        self.say("acks", {**body, "window": 100, "verdicts": verdicts or [], **more})
+
+
+class Site:
+    """An agent's journal and uplink, and what they told."""
+
+    def __init__(self, journal: Journal, url: str) -> None:
+        self.journal = journal
+        self.verdicts: list[Verdict] = []
+        self.references: list[Reference] = []
+        self.tasks: list[Tasks] = []
+        self.devices: list[Device] = []
+        self.uplink = Uplink(
+            journal,
+            Settings(url),
+            agent="dock-1",
+            site="lej1",
+            software="test",
+            devices=lambda: self.devices,
+            reference_version=lambda: 7,
+            on_verdict=self.verdicts.append,
+            on_reference=self.references.append,
+            on_tasks=self.tasks.append,
+            on_change=lambda: None,
+        )
+
+
+@contextlib.asynccontextmanager
+async def running(coroutine: Any) -> AsyncIterator[None]:
+    task = asyncio.create_task(coroutine)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture
+async def hand(broker: Broker) -> AsyncIterator[Hand]:
+    hand = Hand()
+    hand.link = Link(Settings(broker.url), "hand", (f"{A}/hello", f"{A}/events", f"{A}/state"), hand)
+    async with running(hand.link.run()):
+        await eventually_async(lambda: hand.up)
+        yield hand
+
+
+@pytest.fixture
+async def site(broker: Broker, tmp_path: Path) -> AsyncIterator[Site]:
+    journal = await Journal.open(tmp_path / "journal.db", agent="dock-1", site="lej1")
+    yield Site(journal, broker.url)
+    await journal.close()
+
+
+def draft(id_: str) -> Draft:
+    return Draft(id_, "tallyman.received.v1", "2026-11-20T08:15:30Z", {"sku": "A", "to_location": "D"})
+
+
+async def test_from_append_to_verdict(hand: Hand, site: Site) -> None:
+    await site.journal.append([draft("e1")])
+    async with running(site.uplink.run()):
+        await eventually_async(lambda: hand.of("hello"))
+        assert not site.uplink.online and site.uplink.reason == "connected; central has not answered yet"
+        hello = hand.of("hello")[0]
+        assert (hello["reference"], hello["history"]) == (7, None)
+        hand.ack(hello)
+        await eventually_async(lambda: hand.of("events"))
+        await site.journal.append([draft("e2")])
+        await eventually_async(lambda: len(hand.of("events")) == 2)
+        assert [[e["id"] for e in batch] for batch in hand.of("events")] == [["e1"], ["e2"]]
+        outcomes = [{"sequence": n, "id": f"e{n}", "outcome": "accepted", "movement": n} for n in (1, 2)]
+        hand.ack(hello, 2, outcomes, nonce=None)
+        await eventually_async(lambda: site.journal.queued == 0)
+        assert [v.id for v in site.verdicts] == ["e1", "e2"] and site.uplink.online
+        assert [r.outcome for r in await site.journal.recent(2)] == ["accepted", "accepted"]
+
+
+async def test_a_central_that_falls_silent_is_told_although_the_broker_is_there(
+    hand: Hand, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uplink_module, "SILENCE_S", 0.3)
+    monkeypatch.setattr(engine_module, "STALL_FIRST_S", 0.3)
+    async with running(site.uplink.run()):
+        await eventually_async(lambda: hand.of("hello"))
+        hand.ack(hand.of("hello")[0])
+        await eventually_async(lambda: site.uplink.online)
+        await site.journal.append([draft("e1")])
+        await eventually_async(lambda: not site.uplink.online)
+        assert site.uplink.reason == "connected to the broker, but central does not answer"
+        hand.ack(hand.of("hello")[-1])
+        await eventually_async(lambda: site.uplink.online)
+
+
+async def test_state_is_retained_counts_the_queue_and_ends_offline(hand: Hand, site: Site) -> None:
+    async with running(site.uplink.run()):
+        await eventually_async(lambda: hand.of("state"))
+        await site.journal.append([draft("e1")])
+        site.devices.append(Device(name="s", driver="text-line", port="p", status="online", since="now"))
+        site.uplink.publish_state()
+        await eventually_async(lambda: hand.of("state")[-1]["oldest_queued_at"])
+        state = hand.of("state")[-1]
+        assert (state["status"], state["connection"], state["queued"]) == ("online", 1, 1)
+        assert state["devices"][0] == {
+            "name": "s", "driver": "text-line", "port": "p", "status": "online", "since": "now",
+        }  # fmt: skip
+    await eventually_async(lambda: hand.of("state")[-1]["status"] == "offline")
+
+
+async def test_the_broker_says_offline_when_the_agent_dies_and_connections_are_numbered(
+    hand: Hand, site: Site, broker: Broker
+) -> None:
+    async with running(site.uplink.run()):
+        await eventually_async(lambda: hand.of("state"))
+        client = site.uplink._link._client
+        assert client is not None
+        client.socket().shutdown(socket.SHUT_RDWR)
+        await eventually_async(
+            lambda: [s["status"] for s in hand.of("state")] == ["online", "offline", "online"]
+        )
+        assert [s["connection"] for s in hand.of("state")] == [1, 1, 2]
+
+
+async def test_the_downlink_is_handed_on_and_what_cannot_be_read_is_ignored(hand: Hand, site: Site) -> None:
+    async with running(site.uplink.run()):
+        await eventually_async(lambda: hand.of("hello"))
+        for kind in ("acks", "reference", "tasks"):
+            hand.say(kind, b"\xff not JSON")
+            hand.say(kind, b"{}")
+        empty: dict[str, Any] = {"items": [], "locations": [], "operators": [], "documents": []}
+        hand.say("reference", {"kind": "snapshot", "version": 8, "as_of": 1, "part": 1, "parts": 1, **empty})
+        hand.say("tasks", {"as_of": 3, "tasks": []})
+        await eventually_async(lambda: site.tasks)
+        assert [r.version for r in site.references] == [8] and site.tasks[0].as_of == 3
+
+
+async def test_an_unreadable_event_is_replaced_by_a_void(hand: Hand, site: Site) -> None:
+    await site.journal.append([draft("e1")])
+    async with running(site.uplink.run()):
+        await eventually_async(lambda: hand.of("hello"))
+        hand.ack(hand.of("hello")[0])
+        await eventually_async(lambda: hand.of("events"))
+        [row] = await site.journal.read(site.journal.incarnation, 1, 1)
+        digest = hashlib.sha256(b"[" + row[2] + b"]").hexdigest()
+        hand.ack(hand.of("hello")[0], nonce=None, problem="unreadable", payload=digest)
+        await eventually_async(lambda: len(hand.of("events")) == 2)
+        [void] = hand.of("events")[1]
+        assert (void["id"], void["type"]) == ("e1", "tallyman.void.v1")
+
+
+async def test_a_fork_begins_a_new_incarnation_with_the_same_events(hand: Hand, site: Site) -> None:
+    await site.journal.append([draft("e1")])
+    old = site.journal.incarnation
+    async with running(site.uplink.run()):
+        await eventually_async(lambda: hand.of("hello"))
+        hand.ack(hand.of("hello")[0])
+        await eventually_async(lambda: hand.of("events"))
+        hand.ack(hand.of("hello")[0], 1, nonce=None, problem="fork")
+        await eventually_async(lambda: len(hand.of("hello")) == 2)
+        assert site.journal.incarnation != old
+        hand.ack(hand.of("hello")[1])
+        await eventually_async(lambda: len(hand.of("events")) == 2)
+        [event] = hand.of("events")[1]
+        assert (event["id"], event["incarnation"]) == ("e1", site.journal.incarnation)
+
+
+async def test_a_journal_that_fails_for_a_while_is_tried_again(
+    hand: Hand, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uplink_module, "RETRY_S", 0.05)
+    monkeypatch.setattr(uplink_module, "STATE_S", 0.0)
+    await site.journal.append([draft("e1")])
+    failures = {"next_connection": 1, "read": 1, "look_at_oldest": 1, "record": 1}
+    for name in list(failures):
+        real = getattr(site.journal, name)
+
+        async def flaky(*arguments: Any, name: str = name, real: Any = real) -> Any:
+            if failures[name]:
+                failures[name] -= 1
+                raise JournalError("disk I/O error") from sqlite3.OperationalError()
+            return await real(*arguments)
+
+        monkeypatch.setattr(site.journal, name, flaky)
+    async with running(site.uplink.run()):
+        await eventually_async(lambda: hand.of("hello"))
+        hand.ack(hand.of("hello")[0])
+        await eventually_async(lambda: hand.of("events"))
+        verdict = {"sequence": 1, "id": "e1", "outcome": "accepted", "movement": 1}
+        failures["record"] += 1
+        hand.ack(hand.of("hello")[0], 1, [verdict], nonce=None)
+        await eventually_async(lambda: not any(failures.values()))
+        await eventually_async(lambda: site.journal.queued == 0, what="the verdict is written down after all")
+        assert site.journal.history == "H1"
+
+
+async def test_what_is_recorded_while_the_uplink_starts_is_sent(hand: Hand, site: Site) -> None:
+    async with running(site.uplink.run()):
+        await asyncio.sleep(0)  # it has asked what the journal holds
+        time.sleep(0.1)  # the journal answers, and then commits, while the loop is busy
+        append = asyncio.ensure_future(site.journal.append([draft("e1")]))
+        append.get_loop().call_soon(time.sleep, 0.1)
+        await append
+        await eventually_async(lambda: hand.of("hello"))
+        hand.ack(hand.of("hello")[0])
+        await eventually_async(lambda: hand.of("events"))

@@ -1,0 +1,531 @@
+"""The journal on a real file: what an OK means, and what happens when the disk says no."""
+
+import asyncio
+import base64
+import itertools
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sync import journal as journal_module
+from sync import store as store_module
+from sync.engine import Record, Stream
+from sync.journal import Draft, EventTooLarge, Journal, JournalBusy, JournalError
+from sync.messages import Verdict
+from sync.ranges import Ranges
+
+numbers = itertools.count(1)
+
+
+def draft(id_: str | None = None, **data: Any) -> Draft:
+    return Draft(
+        id_ or f"e{next(numbers)}", "tallyman.received.v1", "2026-11-20T08:15:30Z", {"sku": "A", **data}
+    )
+
+
+@pytest.fixture
+async def opened(tmp_path: Path) -> AsyncIterator[Callable[[], Any]]:
+    journals: list[Journal] = []
+
+    async def open_(path: Path = tmp_path / "journal.db", agent: str = "dock-1") -> Journal:
+        journals.append(await Journal.open(path, agent=agent, site="lej1", now_ms=lambda: 1_763_626_530_123))
+        return journals[-1]
+
+    yield open_
+    for journal in journals:
+        if journal._lock_file is not None:
+            await journal.close()
+
+
+async def reopened(opened: Callable[[], Any], journal: Journal) -> Journal:
+    await journal.close()
+    again: Journal = await opened()
+    return again
+
+
+def texts(path: Path) -> list[dict[str, Any]]:
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT text FROM event ORDER BY key").fetchall()
+    connection.close()
+    return [json.loads(text) for (text,) in rows]
+
+
+async def test_append_gives_each_event_its_place_and_answers_when_it_is_in_the_file(
+    opened, tmp_path: Path
+) -> None:
+    journal = await opened()
+    told: list[tuple[str, int]] = []
+    journal.on_append = lambda incarnation, last: told.append((incarnation, last))
+    [first, second] = await journal.append([draft("x"), draft("y", quantity=2)])
+    assert [e["id"] for e in texts(tmp_path / "journal.db")] == ["x", "y"]
+    assert (first.sequence, second.sequence, second.incarnation) == (1, 2, journal.incarnation)
+    assert first.recorded_at == "2025-11-20T08:15:30.123Z"
+    assert told == [(journal.incarnation, 2)]
+    assert texts(tmp_path / "journal.db")[1] == {
+        "specversion": "1.0",
+        "id": "y",
+        "source": "/sites/lej1/agents/dock-1",
+        "type": "tallyman.received.v1",
+        "time": "2026-11-20T08:15:30Z",
+        "subject": None,
+        "datacontenttype": "application/json",
+        "incarnation": journal.incarnation,
+        "sequence": "00000000000000000002",
+        "data": {"sku": "A", "quantity": 2},
+    }
+    assert (journal.queued, await journal.append([])) == (2, [])
+
+
+async def test_each_start_is_an_incarnation_whose_first_event_names_the_one_before(
+    opened, tmp_path: Path
+) -> None:
+    first = await opened()
+    await first.append([draft()])
+    empty = await reopened(opened, first)
+    third = await reopened(opened, empty)
+    await third.append([draft()])
+    await third.append([draft()])
+    previous = [event["data"].get("previous", "absent") for event in texts(tmp_path / "journal.db")]
+    assert previous == [None, {"incarnation": empty.incarnation, "last_sequence": 0}, "absent"]
+    assert [s.incarnation for s in await third.streams()] == [
+        first.incarnation,
+        empty.incarnation,
+        third.incarnation,
+    ]
+    assert third.queued == 3
+
+
+async def test_a_thousand_callers_share_commits_and_none_is_lost(opened) -> None:
+    journal = await opened()
+    results = await asyncio.gather(*(journal.append([draft(), draft(), draft()]) for _ in range(1000)))
+    places = [r.sequence for recorded in results for r in recorded]
+    assert sorted(places) == list(range(1, 3001))
+    assert all(b - a == 1 for r in results for a, b in itertools.pairwise([x.sequence for x in r])), (
+        "together"
+    )
+    [stream] = await journal.streams()
+    assert stream == Stream(journal.incarnation, last=3000, lacking=Ranges([(1, 3000)]))
+
+
+async def test_kill_nine_right_after_ok_loses_nothing(opened, tmp_path: Path) -> None:
+    program = textwrap.dedent("""
+        import asyncio, sys
+        from pathlib import Path
+        from sync.journal import Draft, Journal
+        async def main():
+            journal = await Journal.open(Path(sys.argv[1]), agent="dock-1", site="lej1")
+            for n in range(10**6):
+                [r] = await journal.append([Draft(f"k{n}", "tallyman.received.v1", "t", {"sku": "A"})])
+                print("OK", r.event.id, flush=True)
+        asyncio.run(main())
+    """)
+    path = tmp_path / "journal.db"
+    process = subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    oks = [process.stdout.readline().split()[1] for _ in range(50)]
+    process.send_signal(signal.SIGKILL)
+    oks += [line.split()[1] for line in process.stdout.read().splitlines() if line.count(" ") == 1]
+    process.wait()
+    process.stdout.close()
+    journal = await opened()
+    kept = {recorded.event.id for recorded in await journal.recent(10**6)}
+    assert len(oks) >= 50 and set(oks) <= kept
+
+
+async def test_recent_is_newest_first_over_restarts_with_verdicts(opened) -> None:
+    journal = await opened()
+    await journal.append([draft("a"), draft("b")])
+    verdicts = (
+        Verdict(sequence=1, id="a", outcome="accepted", movement=7),
+        Verdict(sequence=2, id="b", outcome="discrepant", reason="unknown item"),
+    )
+    await journal.record(Record(verdicts=tuple((journal.incarnation, verdict) for verdict in verdicts)))
+    assert journal.queued == 0
+    journal = await reopened(opened, journal)
+    await journal.append([draft("c")])
+    seen = [(r.event.id, r.outcome, r.reason, r.movement) for r in await journal.recent(10)]
+    assert seen == [
+        ("c", None, None, None),
+        ("b", "discrepant", "unknown item", None),
+        ("a", "accepted", None, 7),
+    ]
+    assert [r.event.id for r in await journal.recent(1)] == ["c"]
+
+
+async def test_what_central_said_is_written_down(opened) -> None:
+    journal = await opened()
+    await journal.append([draft("a"), draft("b"), draft("c")])
+    i = journal.incarnation
+    accepted = Verdict(sequence=2, id="b", outcome="accepted", movement=1)
+    await journal.record(Record(history="H1", forget_above=((i, 0),), streams=((i, 2, 1, True),)))
+    await journal.record(Record(verdicts=((i, accepted),)))
+    await journal.record(Record(verdicts=((i, accepted),)))
+    assert journal.queued == 2, "a verdict that is told twice counts once"
+    journal = await reopened(opened, journal)
+    assert journal.history == "H1" and journal.queued == 2
+    old = (await journal.streams())[0]
+    assert old == Stream(i, last=3, acked=2, safe=1, answered=True, lacking=Ranges([(1, 1), (3, 3)]))
+    await journal.record(Record(history="H2", forget_above=((i, 1),), streams=((i, 3, 1, True),)))
+    assert journal.queued == 3 and journal.history == "H2"
+    assert (await journal.streams())[0].lacking == Ranges([(1, 3)])
+
+
+async def test_read_gives_what_is_held_between_two_sequences(opened) -> None:
+    journal = await opened()
+    await journal.append([draft("a"), draft("b"), draft("c")])
+    rows = await journal.read(journal.incarnation, 2, 9)
+    assert [(sequence, id_, json.loads(text)["id"]) for sequence, id_, text in rows] == [
+        (2, "b", "b"),
+        (3, "c", "c"),
+    ]
+    assert await journal.read("0" * 32, 1, 9) == []
+
+
+async def test_the_oldest_queued_event_tells_since_when(opened) -> None:
+    journal = await opened()
+    await journal.append([draft("a")])
+    await journal.look_at_oldest((journal.incarnation, 1))
+    assert journal.oldest_queued_at == "2025-11-20T08:15:30.123Z"
+    await journal.look_at_oldest((journal.incarnation, 2))
+    assert journal.oldest_queued_at is None
+    await journal.look_at_oldest(None)
+    assert journal.oldest_queued_at is None
+
+
+async def test_connection_numbers_rise_over_restarts(opened) -> None:
+    journal = await opened()
+    assert [await journal.next_connection(), await journal.next_connection()] == [1, 2]
+    journal = await reopened(opened, journal)
+    assert await journal.next_connection() == 3
+
+
+async def test_a_void_keeps_the_place_the_id_and_the_original(opened, tmp_path: Path) -> None:
+    journal = await opened()
+    await journal.append([draft("a"), draft("b")])
+    before = texts(tmp_path / "journal.db")
+    for sequence in (1, 2, 2):
+        await journal.void(journal.incarnation, sequence)
+    for old, new in zip(before, texts(tmp_path / "journal.db"), strict=True):
+        assert (new["id"], new["sequence"], new["type"]) == (old["id"], old["sequence"], "tallyman.void.v1")
+        assert json.loads(base64.b64decode(new["data"]["original"])) == old and new["data"]["id"] == old["id"]
+    assert "previous" in texts(tmp_path / "journal.db")[0]["data"]
+
+
+async def test_reentering_moves_what_is_unsettled_under_its_own_ids(opened, tmp_path: Path) -> None:
+    journal = await opened()
+    await journal.append([draft(id_) for id_ in "abcdef"])
+    old = journal.incarnation
+    outcomes = {1: "accepted", 2: "accepted", 3: "conflict", 4: "accepted"}
+    verdicts = tuple(
+        (old, Verdict(sequence=n, id="abcdef"[n - 1], outcome=outcome))  # type: ignore[arg-type]
+        for n, outcome in outcomes.items()
+    )
+    await journal.record(Record(streams=((old, 4, 3, True),), verdicts=verdicts))
+    streams = await journal.reenter(old)
+    assert [s.incarnation for s in streams] == [old, journal.incarnation]
+    assert streams[0] == Stream(old, last=6, acked=4, safe=3, answered=True, left=True)
+    assert streams[1].lacking == Ranges([(1, 4)]) and journal.queued == 4
+    events = [(e["incarnation"], e["id"], int(e["sequence"])) for e in texts(tmp_path / "journal.db")]
+    new = journal.incarnation
+    assert events == [
+        (old, "a", 1),
+        (old, "b", 2),
+        (new, "c", 1),
+        (new, "d", 2),
+        (new, "e", 3),
+        (new, "f", 4),
+    ]
+    assert texts(tmp_path / "journal.db")[2]["data"]["previous"] == {"incarnation": old, "last_sequence": 6}
+    assert [s.incarnation for s in await journal.reenter(old)] == [old, new], "asked again, nothing changes"
+    [recorded] = await journal.append([draft("g")])
+    assert (recorded.incarnation, recorded.sequence) == (new, 5)
+
+
+async def test_the_first_event_of_a_forked_incarnation_can_move_too(opened, tmp_path: Path) -> None:
+    journal = await opened()
+    await journal.append([draft("a")])
+    await journal.reenter(journal.incarnation)
+    [event] = texts(tmp_path / "journal.db")
+    assert event["data"]["previous"]["last_sequence"] == 1
+
+
+# --- what it refuses -------------------------------------------------------------------------------------------
+
+
+async def test_a_second_agent_on_the_same_journal_refuses_to_start(opened) -> None:
+    await opened()
+    with pytest.raises(JournalError, match="another agent is using this journal"):
+        await opened()
+
+
+async def test_a_journal_of_another_agent_is_refused(opened) -> None:
+    journal = await opened()
+    await journal.close()
+    with pytest.raises(JournalError, match="belongs to agent 'dock-1'"):
+        await opened(agent="dock-2")
+
+
+async def test_a_file_that_is_no_journal_is_refused_and_kept(opened, tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    path.write_bytes(b"this is not a database" * 100)
+    with pytest.raises(JournalError, match="cannot be used"):
+        await opened(path)
+    assert path.read_bytes() == b"this is not a database" * 100
+
+
+@pytest.mark.parametrize(("left", "log"), [(1, 0), (0, 1), (511, 4096)])
+async def test_what_is_left_of_a_journal_is_not_taken_for_a_new_one(
+    opened, tmp_path: Path, left: int, log: int
+) -> None:
+    path, log_path = tmp_path / "cut.db", tmp_path / "cut.db-wal"
+    path.write_bytes(b"S" * left)
+    log_path.write_bytes(b"w" * log)
+    with pytest.raises(JournalError, match=f"only {left} bytes of it are left"):
+        await opened(path)
+    assert (path.stat().st_size, log_path.stat().st_size) == (left, log)
+
+
+async def test_an_empty_file_without_a_log_is_a_new_journal(opened, tmp_path: Path) -> None:
+    (tmp_path / "new.db").touch()
+    assert (await opened(tmp_path / "new.db")).queued == 0
+
+
+async def test_a_directory_in_the_journals_place_is_refused_in_words(opened, tmp_path: Path) -> None:
+    (tmp_path / "dir.db").mkdir()
+    with pytest.raises(JournalError, match="cannot be used"):
+        await opened(tmp_path / "dir.db")
+
+
+async def test_a_directory_that_cannot_be_made_is_refused(opened, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(JournalError, match="Make the data directory writable"):
+        await opened(tmp_path / "file" / "journal.db")
+
+
+async def test_an_event_that_is_too_large_is_refused_with_its_call_and_takes_no_place(opened) -> None:
+    journal = await opened()
+    good, bad = await asyncio.gather(
+        journal.append([draft("a")]),
+        journal.append([draft("b"), draft("c", raw="x" * 17_000)]),
+        return_exceptions=True,
+    )
+    assert isinstance(bad, EventTooLarge) and "Nothing was recorded" in str(bad)
+    [after] = await journal.append([draft("d")])
+    assert isinstance(good, list) and (good[0].sequence, after.sequence, journal.queued) == (1, 2, 2)
+
+
+async def test_more_scans_than_the_bound_are_refused_loudly(opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = await opened()
+    monkeypatch.setattr(journal_module, "MOST_WAITING", 2)
+    waiting = [asyncio.ensure_future(journal.append([draft()])) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(JournalBusy, match="scan again"):
+        await journal.append([draft()])
+    await asyncio.gather(*waiting)
+    assert len(await journal.append([draft(), draft()])) == 2
+
+
+async def test_a_waiter_that_gives_up_changes_nothing(opened) -> None:
+    journal = await opened()
+    impatient = asyncio.ensure_future(journal.append([draft("a")]))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    [second] = await journal.append([draft("b")])
+    assert second.sequence == 2 and [r.event.id for r in await journal.recent(9)] == ["b", "a"]
+
+
+async def test_group_bounds_and_order(opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "ROWS_PER_COMMIT", 3)
+    journal = await opened()
+    old = journal.incarnation
+    tasks = [asyncio.ensure_future(journal.append([draft()])) for _ in range(7)]
+    tasks.append(asyncio.ensure_future(journal.reenter(old)))
+    tasks += [asyncio.ensure_future(journal.append([draft()])) for _ in range(2)]
+    closing = asyncio.ensure_future(journal.close())
+    await asyncio.gather(*tasks)
+    await closing
+    journal = await opened()
+    streams = await journal.streams()
+    assert [s.last for s in streams] == [7, 9, 0]
+
+
+async def test_a_full_disk_refuses_loudly_keeps_what_it_has_and_goes_on_when_there_is_room(opened) -> None:
+    journal = await opened()
+    await journal.append([draft("a")])
+    # A database that may not grow answers as a full disk does: SQLITE_FULL.
+    pages = await journal._ask(lambda: journal._store._one("PRAGMA page_count"))
+    await journal._ask(lambda: journal._store._one(f"PRAGMA max_page_count = {pages}"), alone=True)
+    with pytest.raises(JournalError, match=r"not recorded .*full.*scan again"):
+        for _ in range(100):
+            await journal.append([draft(raw="x" * 8000)])
+    kept = journal.queued
+    [after] = await journal.append([draft("after")])
+    assert after.sequence == kept + 1
+    assert [r.sequence for r in await journal.recent(999)] == list(range(kept + 1, 0, -1))
+
+
+class Failing:
+    """A driver connection whose named statements fail once, after or before they did their work."""
+
+    def __init__(self, raw: sqlite3.Connection, statement: str, *, after: bool) -> None:
+        self._raw, self._statement, self._after = raw, statement, after
+
+    def execute(self, statement: str, *parameters: Any) -> Any:
+        if statement.startswith(self._statement):
+            self._statement = "never again"
+            if self._after:
+                self._raw.execute(statement, *parameters)
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._raw.execute(statement, *parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_after_a_failed_commit_nobody_sees_ok_and_the_place_is_used_again(opened, after: bool) -> None:
+    journal = await opened()
+    await journal.append([draft("a")])
+    journal._store._raw = Failing(journal._store._raw, "INSERT INTO event", after=after)
+    with pytest.raises(JournalError, match=r"not recorded \(disk I/O error\)"):
+        await journal.append([draft("b")])
+    [again] = await journal.append([draft("c")])
+    assert again.sequence == 2 and journal.queued == 2
+    assert [r.event.id for r in await journal.recent(9)] == ["c", "a"]
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_reentering_whose_commit_failed_can_be_asked_for_again(opened, after: bool) -> None:
+    journal = await opened()
+    old = journal.incarnation
+    await journal.append([draft("a"), draft("b")])
+    journal._store._raw = Failing(journal._store._raw, "COMMIT", after=after)
+    with pytest.raises(JournalError):
+        await journal.reenter(old)
+    streams = await journal.reenter(old)
+    assert [(s.incarnation, s.lacking.total) for s in streams] == [(old, 0), (journal.incarnation, 2)]
+    [recorded] = await journal.append([draft("c")])
+    assert recorded.sequence == 3 and journal.queued == 3
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_reentering_whose_commit_failed_leaves_no_gap_and_no_name_behind(opened, after: bool) -> None:
+    """Only some events move, so the new incarnation is shorter than the old one was."""
+    journal = await opened()
+    old, told = journal.incarnation, []
+    await journal.append([draft("a"), draft("b"), draft("c")])
+    verdicts = tuple(
+        (old, Verdict(sequence=n, id=id_, outcome="accepted")) for n, id_ in ((1, "a"), (2, "b"))
+    )
+    await journal.record(Record(history="H1", streams=((old, 2, 2, True),), verdicts=verdicts))
+    journal.on_append = lambda incarnation, last: told.append((incarnation, last))
+    journal._store._raw = Failing(journal._store._raw, "COMMIT", after=after)
+    with pytest.raises(JournalError):
+        await journal.reenter(old)
+    assert told == [] and journal.incarnation == old
+    await journal.reenter(old)
+    [recorded] = await journal.append([draft("d")])
+    assert (recorded.incarnation, recorded.sequence) == (journal.incarnation, 2)
+    assert {incarnation for incarnation, _ in told} == {journal.incarnation}
+    assert [r.event.id for r in await journal.recent(9)] == ["d", "c", "b", "a"]
+
+
+async def test_an_event_that_was_entered_elsewhere_needs_no_void(opened) -> None:
+    journal = await opened()
+    old = journal.incarnation
+    await journal.append([draft("a")])
+    await journal.reenter(old)
+    _, [recorded] = await asyncio.gather(journal.void(old, 1), journal.append([draft("b")]))
+    assert recorded.sequence == 2
+
+
+async def test_what_cannot_be_written_as_json_is_refused_alone(opened) -> None:
+    journal = await opened()
+    drafts = ("a", {}), ("b", {"raw": "\ud800"}), ("c", {"raw": object()}), ("d", {})
+    calls = (journal.append([draft(id_, **data)]) for id_, data in drafts)
+    a, b, c, d = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(b, JournalError) and isinstance(c, JournalError)
+    assert (a[0].sequence, d[0].sequence) == (1, 2)
+
+
+async def test_a_closed_journal_says_so(opened) -> None:
+    journal = await opened()
+    await journal.close()
+    with pytest.raises(JournalError, match="closed"):
+        await journal.append([draft()])
+    with pytest.raises(JournalError, match="closed"):
+        await journal.streams()
+
+
+async def test_a_disk_that_is_full_at_the_start_is_an_error_that_says_so(
+    opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store_module, "_grow", full)
+    with pytest.raises(JournalError, match="No space left"):
+        await opened()
+    monkeypatch.undo()
+    assert (await opened()).queued == 0
+
+
+async def test_while_the_log_cannot_be_checkpointed_nobody_sees_ok(opened, tmp_path: Path) -> None:
+    journal = await opened()
+    await journal.append([draft("a")])
+    reader = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM event").fetchall()
+    journal._store._raw = Failing(journal._store._raw, "INSERT INTO event", after=True)
+    for _ in range(2):
+        with pytest.raises(JournalError):
+            await journal.append([draft("b")])
+    reader.close()
+    [recorded] = await journal.append([draft("c")])
+    assert recorded.sequence == 2
+
+
+async def test_reading_a_file_that_is_gone_is_an_error_that_says_so(opened, tmp_path: Path) -> None:
+    journal = await opened()
+    await journal.append([draft()])
+    (tmp_path / "journal.db").rename(tmp_path / "elsewhere")
+    with pytest.raises(JournalError, match="cannot be read"):
+        await journal.recent(1)
+    (tmp_path / "elsewhere").rename(tmp_path / "journal.db")
+    assert len(await journal.recent(1)) == 1
+
+
+async def test_the_log_has_its_length_in_advance_and_keeps_it(opened, tmp_path: Path) -> None:
+    journal = await opened()
+    log = tmp_path / "journal.db-wal"
+    size = log.stat().st_size
+    assert size == store_module.LOG_BYTES
+    await journal.append([draft() for _ in range(500)])
+    assert log.stat().st_size == size
+    store_module._grow(log, size - 1)
+    assert log.stat().st_size == size
+
+
+def test_a_loop_that_is_gone_is_not_told(tmp_path: Path) -> None:
+    async def start() -> Journal:
+        journal = await Journal.open(tmp_path / "journal.db", agent="dock-1", site="lej1")
+        journal._requests.put(
+            journal_module._Request(journal._loop.create_future(), work=lambda: time.sleep(0.2))
+        )
+        await asyncio.sleep(0.05)
+        return journal
+
+    journal = asyncio.run(start())
+    journal._requests.put(None)
+    journal._writer_thread.join(5)
+    assert not journal._writer_thread.is_alive()
+    journal._release()

@@ -1,0 +1,173 @@
+"""The text-line driver, against vectors written from manuals, and against noise."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devices.errors import Misconfigured
+from devices.options import take
+from devices.reads import MAX_SAMPLE, BadFrame, BarcodeRead, Moment, Read
+from devices.text_line import MAX_LINE, TextLine
+
+NOW = Moment(1_790_000_000.5, 7)
+VECTORS: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parents[1] / "vectors" / "text_line.json").read_text("utf-8")
+)
+TERMINATORS = ("cr-or-lf", "cr", "lf", "crlf", "tab", "etx", "idle")
+
+
+def driver(**options: str) -> TextLine:
+    return TextLine("scanner-1", **take(options, TextLine.OPTIONS, what="test"))
+
+
+def shown(reads: list[Read]) -> list[dict[str, Any]]:
+    return [
+        {"symbology": read.symbology, "text": read.text}
+        if isinstance(read, BarcodeRead)
+        else {"bad": read.reason}
+        for read in reads
+    ]
+
+
+def one_at_a_time(line: TextLine, data: bytes) -> list[Read]:
+    return [read for byte in data for read in line.feed(bytes([byte]), NOW)]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=[vector["about"] for vector in VECTORS])
+def test_vectors_whole_and_one_byte_at_a_time(vector: dict[str, Any]) -> None:
+    data, options = bytes.fromhex(vector["bytes"]), vector.get("options", {})
+    assert shown(driver(**options).feed(data, NOW)) == vector["reads"]
+    assert shown(one_at_a_time(driver(**options), data)) == vector["reads"]
+
+
+def test_a_read_says_who_when_and_what_came_over_the_wire() -> None:
+    [read] = driver().feed(b"]C1\xf6\r", NOW)
+    assert read == BarcodeRead("scanner-1", b"]C1\xf6", "ö", "]C1", NOW.unix_s, NOW.monotonic_ns)
+
+
+@pytest.mark.parametrize("terminator", ["cr-or-lf", "cr", "lf", "crlf", "tab", "etx"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_line_over_the_bound_is_reported_once_and_skipped(terminator: str, *, whole: bool) -> None:
+    end = {"cr-or-lf": b"\r", "cr": b"\r", "lf": b"\n", "crlf": b"\r\n", "tab": b"\t", "etx": b"\x03"}[
+        terminator
+    ]
+    longest, too_long = b"9" * MAX_LINE, b"8" * (3 * MAX_LINE + 1)
+    data = longest + end + too_long + end + b"A" + end
+    line = driver(terminator=terminator)
+    reads = line.feed(data, NOW) if whole else one_at_a_time(line, data)
+    first, bad, last = reads
+    assert isinstance(first, BarcodeRead) and first.raw == longest
+    assert isinstance(bad, BadFrame) and bad.sample == b"8" * MAX_SAMPLE and str(MAX_LINE) in bad.reason
+    assert isinstance(last, BarcodeRead) and last.text == "A"
+
+
+def test_the_longest_symbol_with_its_id_fits() -> None:
+    [read] = driver().feed(b"]Q1" + b"7" * 7089 + b"\r", NOW)
+    assert isinstance(read, BarcodeRead) and len(read.text) == 7089
+
+
+def test_a_pause_ends_a_line_only_where_it_is_the_terminator() -> None:
+    line = driver(terminator="idle", idle_ms="50")
+    assert line.idle_ms == 50
+    assert line.feed(b"A\rB", NOW) == []
+    assert shown(line.idle(NOW)) == [{"symbology": None, "text": "A\rB"}]
+    assert line.idle(NOW) == []
+
+    line = driver()
+    assert line.idle_ms is None
+    line.feed(b"A", NOW)
+    assert line.idle(NOW) == []
+    assert shown(line.feed(b"\r", NOW)) == [{"symbology": None, "text": "A"}]
+
+
+def test_an_endless_line_without_terminator_is_reported_once_and_forgotten_at_the_pause() -> None:
+    line = driver(terminator="idle")
+    reads = [read for _ in range(5) for read in line.feed(b"9" * MAX_LINE, NOW)]
+    assert len(reads) == 1 and isinstance(reads[0], BadFrame)
+    assert line.idle(NOW) == []
+    line.feed(b"A", NOW)
+    assert shown(line.idle(NOW)) == [{"symbology": None, "text": "A"}]
+
+
+def test_a_half_line_at_the_end_of_the_stream_is_reported_and_joins_nothing() -> None:
+    line = driver()
+    line.feed(b"50123", NOW)
+    [bad] = line.close(NOW)
+    assert isinstance(bad, BadFrame) and bad.sample == b"50123"
+    assert line.close(NOW) == []
+    assert shown(line.feed(b"45\r", NOW)) == [{"symbology": None, "text": "45"}]
+
+
+def test_the_end_of_the_stream_is_a_pause() -> None:
+    line = driver(terminator="idle")
+    line.feed(b"A", NOW)
+    assert shown(line.close(NOW)) == [{"symbology": None, "text": "A"}]
+
+
+def test_an_over_long_line_is_not_reported_again_at_the_end() -> None:
+    line = driver()
+    assert len(line.feed(b"9" * (MAX_LINE + 1), NOW)) == 1
+    assert line.close(NOW) == []
+    assert shown(line.feed(b"A\r", NOW)) == [{"symbology": None, "text": "A"}]
+
+
+def test_feedback_only_when_asked_for() -> None:
+    assert [driver().feedback(outcome) for outcome in ("ok", "duplicate", "reject")] == [b"", b"", b""]
+    beeps = [driver(beep="bel").feedback(outcome) for outcome in ("ok", "duplicate", "reject")]
+    assert beeps == [b"\x07", b"\x07\x07", b"\x07\x07\x07"]
+
+
+def test_every_wrong_option_is_named_at_once() -> None:
+    with pytest.raises(Misconfigured) as wrong:
+        driver(terminater="cr", idle_ms="5", gs="")
+    text = str(wrong.value)
+    assert "did you mean terminator?" in text
+    assert "'idle_ms' must be a whole number from 10 to 10000, not '5'" in text
+    assert "'gs' must be a list" in text
+
+
+@settings(deadline=None)
+@given(
+    data=st.binary(max_size=400), terminator=st.sampled_from(TERMINATORS), cuts=st.lists(st.integers(0, 400))
+)
+def test_however_the_bytes_are_cut_the_reads_are_the_same(
+    data: bytes, terminator: str, cuts: list[int]
+) -> None:
+    places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    whole, pieces = driver(terminator=terminator, gs="|"), driver(terminator=terminator, gs="|")
+    expected = [*whole.feed(data, NOW), *whole.idle(NOW), *whole.close(NOW)]
+    read = [each for start, end in pairwise(places) for each in pieces.feed(data[start:end], NOW)]
+    assert [*read, *pieces.idle(NOW), *pieces.close(NOW)] == expected
+
+
+@settings(deadline=None)
+@given(
+    lengths=st.lists(st.integers(MAX_LINE - 2, MAX_LINE + 3), min_size=1, max_size=3),
+    terminator=st.sampled_from(("cr-or-lf", "crlf", "cr")),
+    tail=st.sampled_from((b"", b"\r", b"\r\r", b"\n")),
+)
+def test_the_bound_is_the_same_however_the_bytes_are_cut(
+    lengths: list[int], terminator: str, tail: bytes
+) -> None:
+    lines = [b"9" * length + tail + b"\r\n" for length in lengths]
+    whole, pieces = driver(terminator=terminator), driver(terminator=terminator)
+    reads: list[Read] = []
+    for line in lines:
+        reads += pieces.feed(line[:-20], NOW)
+        reads += one_at_a_time(pieces, line[-20:])
+    assert reads == whole.feed(b"".join(lines), NOW)
+
+
+@settings(deadline=None)
+@given(data=st.lists(st.binary(max_size=3 * MAX_LINE), max_size=4), terminator=st.sampled_from(TERMINATORS))
+def test_noise_never_raises_and_never_fills_the_memory(data: list[bytes], terminator: str) -> None:
+    line = driver(terminator=terminator)
+    for piece in data:
+        for read in line.feed(piece, NOW):
+            assert isinstance(read, BadFrame) or len(read.raw) <= MAX_LINE
+        assert len(line._buffer) <= MAX_LINE + 1
