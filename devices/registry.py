@@ -27,8 +27,8 @@ class Entry:
 
 
 DRIVERS: dict[str, Entry] = {
-    "text-line": Entry("devices.text_line:TextLine", ("serial", "tcp", "file")),
-    "camera": Entry("devices.camera:Camera", ("camera", "file"), images=True),
+    "text-line": Entry("devices.drivers.text_line:TextLine", ("serial", "tcp", "file")),
+    "camera": Entry("devices.drivers.camera:Camera", ("camera", "file"), images=True),
 }
 
 

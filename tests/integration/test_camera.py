@@ -13,7 +13,7 @@ import zxingcpp
 from numpy.typing import NDArray
 
 from devices import BadFrame, BarcodeRead, Moment, PortStatus, Read, Reader
-from devices.camera import MAX_IN_VIEW, Camera
+from devices.drivers.camera import MAX_IN_VIEW, Camera
 from devices.driver import Frame
 from devices.ports import opencv
 from identity import parse

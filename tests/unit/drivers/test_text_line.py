@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from devices.errors import Misconfigured
 from devices.options import take
 from devices.reads import MAX_SAMPLE, BadFrame, BarcodeRead, Moment, Read
-from devices.text_line import MAX_LINE, TextLine
+from devices.drivers.text_line import MAX_LINE, TextLine
 
 NOW = Moment(1_790_000_000.5, 7)
 VECTORS: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parents[1] / "vectors" / "text_line.json").read_text("utf-8")
+    (Path(__file__).parents[2] / "vectors" / "text_line.json").read_text("utf-8")
 )
 TERMINATORS = ("cr-or-lf", "cr", "lf", "crlf", "tab", "etx", "idle")
 
