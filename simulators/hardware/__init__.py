@@ -1,0 +1,37 @@
+"""Hardware that is not here: one simulated device a file, on pseudo-terminals and sockets, with bad cables.
+
+The one idea: a device is pure (`device`), a rig carries its bytes (`rig`) over a transport (`transports`) through
+faults (`faults`), and keeps the account of what could be read (`account`). Each kind encodes its frames from the
+maker's facts and knows nothing of the driver, so that the two cannot agree on a mistake. A new kind is one file and
+one line here.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import Final
+
+from simulators.hardware.device import Device, Reads
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of device; imported when it is needed."""
+
+    target: str
+    """`module:Class`, the class a `Device`."""
+    reads: Reads
+    about: str
+    """What it is, in a line."""
+
+    def load(self) -> type[Device]:
+        """Its class."""
+        module, _, name = self.target.partition(":")
+        found: type[Device] = getattr(importlib.import_module(module), name)
+        return found
+
+
+# Each has the name of its driver.
+KINDS: Final[dict[str, Kind]] = {
+    "text-line": Kind("simulators.hardware.text_line:TextLine", "code", "a barcode scanner that sends lines"),
+    "m100": Kind("simulators.hardware.m100:M100", "epc", "a UHF module M100, QM100, YRM100 or R200"),
+}
