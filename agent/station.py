@@ -28,7 +28,7 @@ from agent.reference import ReferenceData
 from agent.tasks import Board
 from agent.workflows import ACTIONS, WORKFLOWS, Context, Step, step
 from devices.driver import Outcome
-from devices.reads import BadFrame, BarcodeRead, Read
+from devices.reads import BadFrame, BarcodeRead, Read, TagRead
 from identity import Identity, parse
 from service.log import printable
 from service.texts import Texts
@@ -132,6 +132,8 @@ class Station:
 
     def read(self, read: Read) -> None:
         """A device read something. Never blocks; at the bound the read is rejected, loudly."""
+        if isinstance(read, TagRead):
+            return
         try:
             self._queue.put_nowait(read)
         except asyncio.QueueFull:
@@ -174,6 +176,7 @@ class Station:
         if isinstance(read, BadFrame):
             self._say("reject", "bad_frame", _Source("", read.device, read.at), {"reason": read.reason})
             return
+        assert isinstance(read, BarcodeRead)
         source = _Source(read.text, read.device, read.at, self._capture.of_read(read), read.raw)
         if self._guard.is_repeat(read.device, read.raw, read.monotonic_ns):
             self._say("duplicate", "skipped", source, {"code": read.text})

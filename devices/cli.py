@@ -13,7 +13,7 @@ from typing import Any
 
 from devices.errors import Misconfigured, Unavailable
 from devices.reader import PortStatus, Reader, rfc3339
-from devices.reads import BadFrame, BarcodeRead, Read
+from devices.reads import BadFrame, BarcodeRead, Read, TagRead
 from identity import parse
 
 DONE, FAILED, WRONG = 0, 1, 2
@@ -39,8 +39,33 @@ def read(driver: str, port: str, name: str = "device", *, keep: bool = False) ->
         return DONE
 
 
-def describe(read: BarcodeRead) -> dict[str, Any]:
+def describe(read: BarcodeRead | TagRead) -> dict[str, Any]:
     """A read as `tallyman read` prints it."""
+    return _tag(read) if isinstance(read, TagRead) else _barcode(read)
+
+
+# What a reader may tell of a tag besides its EPC; what it does not tell is left out.
+_OF_A_TAG = ("text", "antenna", "rssi_dbm", "rssi_raw", "frequency_khz", "phase_deg")
+
+
+def _tag(read: TagRead) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "at": rfc3339(read.at),
+        "device": read.device,
+        "kind": "tag",
+        "raw": read.raw.hex(),
+    }
+    if read.epc is not None:
+        shown["epc"] = read.epc.hex()
+    if read.tid is not None:
+        shown["tid"] = read.tid.hex()
+    shown |= {name: value for name in _OF_A_TAG if (value := getattr(read, name)) is not None}
+    if read.count != 1:
+        shown["count"] = read.count
+    return shown
+
+
+def _barcode(read: BarcodeRead) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "at": rfc3339(read.at),
         "device": read.device,

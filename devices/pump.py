@@ -9,7 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from devices.driver import ByteDriver, Frame, ImageDriver
+from devices.driver import ByteDriver, Frame, ImageDriver, Outcome
+from devices.errors import Unavailable
 from devices.ports.link import ByteLink, Ending, ImageLink
 from devices.reads import BadFrame, Moment, Read
 
@@ -23,52 +24,118 @@ class Ears:
 
     clock: Callable[[], Moment]
     reads: Callable[[list[Read]], None]
-    sign_of_life: Callable[[], None]
+    sign_of_life: Callable[[int], None]
+    """Something was heard, at this monotonic time (ns)."""
+    condition: Callable[[bool, str | None], None] = lambda _ready, _warning: None
+    """The device can (or cannot yet) read, and why somebody should look."""
 
 
-async def pump_bytes(link: ByteLink, driver: ByteDriver, ears: Ears) -> Ending:
-    """Feed the driver until the link ends. The caller closes the link.
+class BytePump:
+    """One session of a byte driver on an open link. The caller closes the link."""
 
-    When cancelled, what is half read is forgotten: nobody was told that it was read.
-    """
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[Ending] = loop.create_future()
-    pause: asyncio.TimerHandle | None = None
+    def __init__(self, link: ByteLink, driver: ByteDriver, ears: Ears) -> None:
+        self._link, self._driver, self._ears = link, driver, ears
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[Ending] = self._loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0
+        self._told: tuple[bool, str | None] | None = None
 
-    def guarded(work: Callable[[], list[Read]]) -> None:
-        if ended.done():
-            return
+    async def run(self) -> Ending:
+        """Feed the driver until the link ends.
+
+        When cancelled, the device is told goodbye, and what is half read is forgotten: nobody was told of it.
+
+        Raises:
+            Unavailable: the driver cannot work with this device as it is.
+        """
+        driver = self._driver
+        if self._link.answers:
+            self._do(self._open)
+        else:
+            self._ears.condition(True, None)
+        self._link.start(self._hear, self._end)
+        rest: list[Read] = []
         try:
-            ears.reads(work())
+            ending = await self._ended
+        except asyncio.CancelledError:
+            if self._link.answers:
+                self._link.send(driver.goodbye())
+            raise
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            rest = driver.close(self._ears.clock())
+            driver.output()
+        self._ears.reads(rest)
+        return ending
+
+    def feedback(self, outcome: Outcome) -> None:
+        """Let the device show what became of a read."""
+
+        def show(now: Moment) -> list[Read]:
+            self._driver.feedback(outcome, now)
+            return []
+
+        self._do(show)
+
+    def _open(self, now: Moment) -> list[Read]:
+        self._driver.open(now)
+        return []
+
+    def _hear(self, data: bytes) -> None:
+        now = self._ears.clock()
+        self._ears.sign_of_life(now.monotonic_ns)
+        self._do(lambda now: self._driver.feed(data, now), now)
+
+    def _woken(self) -> None:
+        self._timer = None
+        now = self._ears.clock()
+        due_ns = self._driver.due_ns()
+        if due_ns is not None and due_ns <= now.monotonic_ns:
+            self._do(self._driver.tick, now)
+        else:
+            self._set_timer(due_ns, now)
+
+    def _end(self, ending: Ending) -> None:
+        if not self._ended.done():
+            self._ended.set_result(ending)
+
+    def _do(self, work: Callable[[Moment], list[Read]], now: Moment | None = None) -> None:
+        """Let the driver work; hand over what it read, send what it says, and look how it is."""
+        if self._ended.done():
+            return
+        now = now or self._ears.clock()
+        driver = self._driver
+        try:
+            reads = work(now)
+            if reads:
+                self._ears.reads(reads)
         except Exception as problem:  # noqa: BLE001 - raised again by the session, where somebody waits for it
-            ended.set_exception(problem)
+            self._ended.set_exception(problem)
+            return
+        output = driver.output()
+        if not self._link.answers:
+            self._set_timer(driver.due_ns(), now)
+            return
+        if output:
+            self._link.send(output)
+        if driver.fault is not None:
+            self._ended.set_exception(Unavailable(driver.fault))
+            return
+        if (driver.ready, driver.warning) != self._told:
+            self._told = (driver.ready, driver.warning)
+            self._ears.condition(*self._told)
+        self._set_timer(driver.due_ns(), now)
 
-    def paused() -> None:
-        guarded(lambda: driver.idle(ears.clock()))
-
-    def hear(data: bytes) -> None:
-        nonlocal pause
-        ears.sign_of_life()
-        guarded(lambda: driver.feed(data, ears.clock()))
-        if driver.idle_ms is not None:
-            if pause is not None:
-                pause.cancel()
-            pause = loop.call_later(driver.idle_ms / 1000, paused)
-
-    def end(ending: Ending) -> None:
-        if not ended.done():
-            ended.set_result(ending)
-
-    link.start(hear, end)
-    rest: list[Read] = []
-    try:
-        ending = await ended
-    finally:
-        if pause is not None:
-            pause.cancel()
-        rest = driver.close(ears.clock())
-    ears.reads(rest)
-    return ending
+    def _set_timer(self, due_ns: int | None, now: Moment) -> None:
+        """Be woken then. A timer that rings too early costs less than one that is set anew for every read."""
+        if due_ns is None or (self._timer is not None and self._timer_ns <= due_ns):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_ns = due_ns
+        self._timer = self._loop.call_later(max(0.0, (due_ns - now.monotonic_ns) / 1e9), self._woken)
 
 
 async def pump_images(
@@ -96,5 +163,5 @@ async def pump_images(
         if outcome is None:
             await asyncio.sleep(POLL_S)
         else:
-            ears.sign_of_life()
+            ears.sign_of_life(ears.clock().monotonic_ns)
             ears.reads(outcome)

@@ -17,9 +17,9 @@ from typing import Literal
 
 from devices.driver import Outcome
 from devices.errors import Unavailable
-from devices.ports.link import ByteLink, Ending, ImageLink
+from devices.ports.link import Ending, ImageLink
 from devices.ports.seen import Seen
-from devices.pump import Ears, pump_bytes, pump_images
+from devices.pump import BytePump, Ears, pump_images
 from devices.reads import Moment, Read
 from devices.registry import set_up
 
@@ -28,6 +28,10 @@ FIRST_RETRY_S = 0.2
 LAST_RETRY_S = 30.0
 # A link that lived so long, or delivered anything, worked: the next failure starts again at FIRST_RETRY_S.
 SETTLED_S = 5.0
+# How often to look whether a device that is not plugged in is there again: nobody waits half a minute for a scanner.
+PLUG_POLL_S = 0.5
+# The kinds of ports whose path comes and goes with the device.
+_PLUGGED = ("serial", "evdev", "hidraw")
 
 # The module that opens a kind of port: (scheme, whether it delivers images).
 _PORTS = {
@@ -102,10 +106,14 @@ class Reader:
         self._jitter = jitter
         self._reopen = reopen
         self._status = PortStatus("connecting", None, rfc3339(clock().unix_s))
-        self._link: ByteLink | None = None
+        self._pump: BytePump | None = None
+        self._attempts = 0
+        self._bauds = self._which_bauds()
         self._seen = Seen(seen)
         self._heard_ns: int | None = None
         self._opened_ns: int | None = None
+        self._warning: str | None = None
+        self._was_ready = False
 
     @property
     def status(self) -> PortStatus:
@@ -120,7 +128,8 @@ class Reader:
         self._on_status(self._status)
         failures = 0
         while True:
-            self._opened_ns = self._heard_ns = None
+            self._opened_ns = self._heard_ns = self._warning = None
+            self._was_ready = False
             try:
                 ending = await self._session()
             except Unavailable as problem:
@@ -136,7 +145,7 @@ class Reader:
                     return ending
             if self._worked():
                 failures = 0
-            await asyncio.sleep(retry_delay_s(failures, self._jitter()))
+            await self._wait(retry_delay_s(failures, self._jitter()))
             failures += 1
 
     def recall(self, recorded: Iterable[tuple[str, str]]) -> None:
@@ -148,9 +157,8 @@ class Reader:
         dropped. Never blocks.
         """
         self._seen.settled()
-        driver, link = self._setup.byte_driver, self._link
-        if driver is not None and link is not None and (signal := driver.feedback(outcome)):
-            link.send(signal)
+        if self._pump is not None:
+            self._pump.feedback(outcome)
 
     async def _session(self) -> Ending:
         """Open, pump, close. Raises `Unavailable`."""
@@ -165,14 +173,16 @@ class Reader:
         setup = self._setup
         assert setup.byte_driver is not None
         port = importlib.import_module(_PORTS[setup.port.scheme, False])
-        self._link = await port.open_link(setup.port, setup.options)
-        assert self._link is not None
+        options = {**setup.options, "baud": self._bauds[self._attempts % len(self._bauds)]}
+        self._attempts += 1
+        link = await port.open_link(setup.port, options, setup.byte_driver)
         try:
-            self._online()
-            return await pump_bytes(self._link, setup.byte_driver, self._ears())
+            self._opened_ns = self._clock().monotonic_ns
+            self._pump = BytePump(link, setup.byte_driver, self._ears())
+            return await self._pump.run()
         finally:
-            self._link.close()
-            self._link = None
+            self._pump = None
+            link.close()
 
     async def _images(self) -> Ending:
         setup = self._setup
@@ -183,7 +193,8 @@ class Reader:
         opening = thread.submit(port.open_link, setup.port, setup.options, self._seen)
         try:
             link = await asyncio.wrap_future(opening, loop=loop)
-            self._online()
+            self._opened_ns = self._clock().monotonic_ns
+            self._condition(ready=True, warning=None)
             return await pump_images(link, setup.image_driver, self._ears(), self._name, thread)
         finally:
             # Runs after whatever the thread is at; waiting for that here would make stopping slow.
@@ -191,17 +202,28 @@ class Reader:
             thread.shutdown(wait=False)
 
     def _ears(self) -> Ears:
-        return Ears(self._clock, self._hand_over, self._sign_of_life)
+        return Ears(self._clock, self._hand_over, self._sign_of_life, self._condition)
 
     def _hand_over(self, reads: list[Read]) -> None:
         self._seen.handed_over(len(reads))
         for read in reads:
             self._on_read(read)
 
-    def _sign_of_life(self) -> None:
-        self._heard_ns = self._clock().monotonic_ns
+    def _sign_of_life(self, monotonic_ns: int) -> None:
+        self._heard_ns = monotonic_ns
         if self._status.status == "silent":
-            self._tell("online", None)
+            self._tell("online", self._warning)
+
+    def _condition(self, ready: bool, warning: str | None) -> None:
+        """The device became ready, or has a new complaint."""
+        self._warning = warning
+        if not ready:
+            self._tell("connecting", "the port is open; waiting for the device to answer")
+        else:
+            self._was_ready = True
+            # It speaks at the speed it was found at: begin with that one when it comes back.
+            self._bauds = self._bauds[(self._attempts - 1) % len(self._bauds) :][:1] or self._bauds
+            self._tell("online", warning)
 
     async def _watch_silence(self) -> None:
         """Say `silent` when an open port has delivered nothing for `silent_s`."""
@@ -216,14 +238,32 @@ class Reader:
                 left_ns = limit_ns
             await asyncio.sleep(left_ns / 1e9)
 
-    def _online(self) -> None:
-        self._opened_ns = self._clock().monotonic_ns
-        self._tell("online", None)
-
     def _worked(self) -> bool:
-        if self._opened_ns is None:
+        """Whether the session that ended had been of use, so that the next attempt may come at once."""
+        if self._opened_ns is None or not self._was_ready:
             return False
         return self._heard_ns is not None or self._clock().monotonic_ns - self._opened_ns >= SETTLED_S * 1e9
+
+    def _which_bauds(self) -> tuple[int | None, ...]:
+        """The speeds to try, in turn, on a serial line."""
+        driver, given = self._setup.byte_driver, self._setup.options.get("baud")
+        if driver is None or self._setup.port.scheme != "serial":
+            return (None,)
+        return driver.BAUDS if given is None else (given,)
+
+    async def _wait(self, delay_s: float) -> None:
+        """Until the next attempt, or until a device that was unplugged is there again."""
+        if self._is_there():
+            await asyncio.sleep(delay_s)
+            return
+        left_s = delay_s
+        while left_s > 0 and not self._is_there():
+            await asyncio.sleep(min(PLUG_POLL_S, left_s))
+            left_s -= PLUG_POLL_S
+
+    def _is_there(self) -> bool:
+        """Whether the device is plugged in; of what has no plug, nobody can say that it is not."""
+        return self._setup.port.scheme not in _PLUGGED or Path(self._setup.port.path).exists()
 
     def _tell(self, status: Status, reason: str | None) -> None:
         """Report a change of status: a device that is away is one message, not one per retry."""

@@ -24,10 +24,15 @@ class Entry:
     """The kinds of ports it can sit on."""
     images: bool = False
     """It decodes images, not bytes."""
+    tags: bool = False
+    """It reads radio tags: many sightings of many things at once, where a barcode reader sees one code at a time."""
 
+
+_LINES = ("serial", "tcp", "file")
 
 DRIVERS: dict[str, Entry] = {
-    "text-line": Entry("devices.drivers.text_line:TextLine", ("serial", "tcp", "file")),
+    "text-line": Entry("devices.drivers.text_line:TextLine", _LINES),
+    "m100": Entry("devices.drivers.m100:M100", _LINES, tags=True),
     "camera": Entry("devices.drivers.camera:Camera", ("camera", "file"), images=True),
 }
 

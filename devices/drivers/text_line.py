@@ -9,7 +9,7 @@ skipped up to the next terminator. `]` is legal data: an AIM id is recognised at
 import re
 from typing import ClassVar
 
-from devices.driver import Outcome
+from devices.driver import ByteDriver, Outcome
 from devices.options import Option, choice, number
 from devices.reads import MAX_SAMPLE, BadFrame, BarcodeRead, Moment, Read, as_text
 from identity import GS1_SYMBOLOGIES
@@ -41,7 +41,7 @@ def _substitutes(text: str) -> tuple[bytes, ...]:
     return tuple(sorted(found, key=len, reverse=True))
 
 
-class TextLine:
+class TextLine(ByteDriver):
     """The driver `text-line`."""
 
     OPTIONS: ClassVar[tuple[Option, ...]] = (
@@ -57,6 +57,8 @@ class TextLine:
         ),
     )
 
+    MAX_FRAME: ClassVar[int] = MAX_LINE
+
     def __init__(
         self,
         device: str,
@@ -66,8 +68,9 @@ class TextLine:
         gs: tuple[bytes, ...] = (),
         beep: str = "no",
     ) -> None:
-        self._device = device
+        super().__init__(device)
         self._idle_ms = idle_ms if terminator == "idle" else None
+        self._idle_ns: int | None = None
         self._terminator = _TERMINATORS.get(terminator, b"\r")
         self._end = re.compile(rb"[\r\n]" if terminator == _EITHER else re.escape(self._terminator))
         self._framed = terminator == "etx"
@@ -76,10 +79,9 @@ class TextLine:
         self._buffer = bytearray()
         self._skipping = False
 
-    @property
-    def idle_ms(self) -> int | None:
-        """The pause that ends a line, if that is what ends one."""
-        return self._idle_ms
+    def open(self, now: Moment) -> None:
+        """Forget what came before."""
+        self._forget()
 
     def feed(self, data: bytes, now: Moment) -> list[Read]:
         """The lines that these bytes complete."""
@@ -98,12 +100,21 @@ class TextLine:
                     reads.append(self._line(line, now))
             buffer[:] = rest
         self._bound(reads, now)
+        if self._idle_ms is not None and data:
+            self._idle_ns = now.monotonic_ns + self._idle_ms * 1_000_000
         return reads
 
-    def idle(self, now: Moment) -> list[Read]:
-        """The pause that ends a line has passed."""
-        if self._idle_ms is None:
+    def due_ns(self) -> int | None:
+        """When the pause that ends a line has passed, if that is what ends one."""
+        return self._idle_ns
+
+    def tick(self, now: Moment) -> list[Read]:
+        """End the line if the pause has passed."""
+        if self._idle_ns is None or now.monotonic_ns < self._idle_ns:
             return []
+        return self._end_by_pause(now)
+
+    def _end_by_pause(self, now: Moment) -> list[Read]:
         line, skipped = bytes(self._buffer), self._skipping
         self._forget()
         return [self._line(line, now)] if line and not skipped else []
@@ -111,20 +122,22 @@ class TextLine:
     def close(self, now: Moment) -> list[Read]:
         """The stream ended: a pause for terminator=idle, else the death of a half line."""
         if self._idle_ms is not None:
-            return self.idle(now)
+            return self._end_by_pause(now)
         line, skipped = bytes(self._buffer), self._skipping
         self._forget()
         if not line or skipped:
             return []
         return [self._bad("the connection ended in the middle of a line; scan it again", line, now)]
 
-    def feedback(self, outcome: Outcome) -> bytes:
+    def feedback(self, outcome: Outcome, now: Moment) -> None:
         """BELs, if the scanner beeps on them (Zebra RS-232 scanners do) and `beep=bel` says so."""
-        return _BEEPS[outcome] if self._beeps else b""
+        if self._beeps:
+            self.send(_BEEPS[outcome])
 
     def _forget(self) -> None:
         self._buffer.clear()
         self._skipping = False
+        self._idle_ns = None
 
     def _bound(self, reads: list[Read], now: Moment) -> None:
         """Keep the buffer bounded: report an over-long line once, then keep only what may begin its terminator."""
@@ -149,11 +162,11 @@ class TextLine:
                 content = self._gs.sub(b"\x1d", content)
         if not content:
             return self._bad("a frame without a code in it", line, now)
-        return BarcodeRead(self._device, line, as_text(content), symbology, now.unix_s, now.monotonic_ns)
+        return BarcodeRead(self.device, line, as_text(content), symbology, now.unix_s, now.monotonic_ns)
 
     def _too_long(self, line: bytes, now: Moment) -> BadFrame:
         reason = f"a line of more than {MAX_LINE} bytes; is the terminator set as in the scanner?"
         return self._bad(reason, line, now)
 
     def _bad(self, reason: str, line: bytes, now: Moment) -> BadFrame:
-        return BadFrame(self._device, reason, line[:MAX_SAMPLE], now.unix_s)
+        return BadFrame(self.device, reason, line[:MAX_SAMPLE], now.unix_s)

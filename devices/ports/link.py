@@ -11,6 +11,8 @@ from devices.driver import Frame
 
 # One read takes what the kernel has: a pseudo-terminal holds 4 KiB, a socket more. One system call, no `readline`.
 CHUNK = 65536
+# What waits for a device that does not take it just now. Commands are short: above, it does not listen.
+MAX_WAITING = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,11 @@ class ByteLink(Protocol):
     def start(self, hear: Callable[[bytes], None], ended: Callable[[Ending], None]) -> None:
         """Deliver bytes from now on, on the event loop; `ended` is called once, and nothing after it."""
 
+    answers: bool
+    """Somebody is there who can be talked to; a recording has nobody."""
+
     def send(self, data: bytes) -> None:
-        """Hand bytes to the device if it takes them at once; what it does not take is dropped."""
+        """Hand these bytes to the device, soon and in order. Never blocks; what does not fit is dropped whole."""
 
     def close(self) -> None:
         """Stop and let go. May be called twice."""
@@ -46,17 +51,20 @@ class ImageLink(Protocol):
 
 
 class DescriptorLink:
-    """A non-blocking file descriptor on the event loop: a serial line or a socket.
+    """A non-blocking file descriptor on the event loop: a serial line, a socket, an input device.
 
     End of file and every error end the link once and take the descriptor off the loop, so that a vanished device
     (readable for ever, with nothing in it) never makes it spin.
     """
+
+    answers = True
 
     def __init__(self, fd: int, close: Callable[[], None], *, what: str) -> None:
         self._fd = fd
         self._close = close
         self._what = what
         self._open = True
+        self._waiting = bytearray()
         self._loop = asyncio.get_running_loop()
 
     def start(self, hear: Callable[[bytes], None], ended: Callable[[Ending], None]) -> None:
@@ -80,18 +88,41 @@ class DescriptorLink:
         self._loop.add_reader(self._fd, readable)
 
     def send(self, data: bytes) -> None:
-        """Write what fits now. A lost device is noticed by reading, so errors here say nothing new."""
-        if self._open:
-            try:
-                os.write(self._fd, data)
-            except OSError:
-                return
+        """Write what fits now, and the rest when the device takes it. A lost device is noticed by reading."""
+        if not self._open or not data:
+            return
+        if self._waiting:
+            if len(self._waiting) + len(data) <= MAX_WAITING:
+                self._waiting += data
+            return
+        written = self._write(data)
+        if 0 < written < len(data) or (written == 0 and len(data) <= MAX_WAITING):
+            self._waiting += data[written:]
+            self._loop.add_writer(self._fd, self._writable)
+
+    def _writable(self) -> None:
+        written = self._write(bytes(self._waiting))
+        del self._waiting[: len(self._waiting) if written < 0 else written]
+        if not self._waiting:
+            self._loop.remove_writer(self._fd)
+
+    def _write(self, data: bytes) -> int:
+        """How many bytes were taken; −1: none ever will be."""
+        try:
+            return os.write(self._fd, data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            return -1
 
     def close(self) -> None:
         """Take the descriptor off the loop and close it."""
         if self._open:
             self._open = False
             self._loop.remove_reader(self._fd)
+            if self._waiting:
+                self._loop.remove_writer(self._fd)
+                self._waiting.clear()
             self._close()
 
 

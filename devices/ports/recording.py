@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from devices.driver import ByteDriver
 from devices.errors import Unavailable
 from devices.ports.link import CHUNK, Ending
 from devices.ports.url import Port
@@ -13,6 +14,8 @@ from devices.ports.url import Port
 
 class RecordingLink:
     """A regular file, read in a thread: files cannot be watched for readiness."""
+
+    answers = False
 
     def __init__(self, file: BinaryIO, *, what: str) -> None:
         self._file = file
@@ -44,7 +47,7 @@ class RecordingLink:
         self._file.close()
 
 
-async def open_link(port: Port, _options: dict[str, Any]) -> RecordingLink:
+async def open_link(port: Port, _options: dict[str, Any], _driver: ByteDriver) -> RecordingLink:
     """Open the file. Raises `Unavailable` with the reason."""
     file = await asyncio.to_thread(_open, Path(port.path))
     return RecordingLink(file, what=port.path)

@@ -13,6 +13,7 @@ from typing import Any
 
 import serial
 
+from devices.driver import ByteDriver
 from devices.errors import Unavailable
 from devices.ports.link import DescriptorLink
 from devices.ports.url import Port
@@ -20,7 +21,7 @@ from devices.ports.url import Port
 _PARITY = {"none": "N", "even": "E", "odd": "O"}
 
 
-async def open_link(port: Port, options: dict[str, Any]) -> DescriptorLink:
+async def open_link(port: Port, options: dict[str, Any], _driver: ByteDriver) -> DescriptorLink:
     """Open the line. Raises `Unavailable` with the reason. In a thread: a Bluetooth line takes seconds to open."""
     loop = asyncio.get_running_loop()
     opening = loop.run_in_executor(None, _open, port.path, options)

@@ -7,6 +7,7 @@ import os
 import socket
 from typing import Any
 
+from devices.driver import ByteDriver
 from devices.errors import Unavailable
 from devices.ports.link import DescriptorLink
 from devices.ports.url import Port
@@ -17,7 +18,7 @@ CONNECT_TIMEOUT_S = 10.0
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 
 
-async def open_link(port: Port, _options: dict[str, Any]) -> DescriptorLink:
+async def open_link(port: Port, _options: dict[str, Any], _driver: ByteDriver) -> DescriptorLink:
     """Connect. Raises `Unavailable` with the reason."""
     what = f"{port.host}:{port.number}"
     try:

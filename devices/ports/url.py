@@ -16,7 +16,7 @@ EXAMPLES = {
 # What each kind of port understands; what is not listed here belongs to the driver.
 OPTIONS: dict[str, tuple[Option, ...]] = {
     "serial": (
-        Option("baud", number(50, 4_000_000), 9600, "bits per second, as set in the device"),
+        Option("baud", number(50, 4_000_000), None, "bits per second; left out: what such devices use"),
         Option("parity", choice("none", "even", "odd"), "none", "parity"),
         Option("bits", number(7, 8), 8, "data bits"),
         Option("stop", number(1, 2), 1, "stop bits"),

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices.drivers.text_line import MAX_LINE, TextLine
 from devices.errors import Misconfigured
 from devices.options import take
 from devices.reads import MAX_SAMPLE, BadFrame, BarcodeRead, Moment, Read
-from devices.drivers.text_line import MAX_LINE, TextLine
 
 NOW = Moment(1_790_000_000.5, 7)
+LATER = Moment(1_790_000_001.5, 1_000_000_007)
 VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "vectors" / "text_line.json").read_text("utf-8")
 )
@@ -73,15 +74,17 @@ def test_the_longest_symbol_with_its_id_fits() -> None:
 
 def test_a_pause_ends_a_line_only_where_it_is_the_terminator() -> None:
     line = driver(terminator="idle", idle_ms="50")
-    assert line.idle_ms == 50
+    assert line.due_ns() is None
     assert line.feed(b"A\rB", NOW) == []
-    assert shown(line.idle(NOW)) == [{"symbology": None, "text": "A\rB"}]
-    assert line.idle(NOW) == []
+    assert line.due_ns() == NOW.monotonic_ns + 50_000_000
+    assert line.tick(NOW) == []
+    assert shown(line.tick(LATER)) == [{"symbology": None, "text": "A\rB"}]
+    assert line.tick(LATER) == []
 
     line = driver()
-    assert line.idle_ms is None
+    assert line.due_ns() is None
     line.feed(b"A", NOW)
-    assert line.idle(NOW) == []
+    assert line.tick(LATER) == []
     assert shown(line.feed(b"\r", NOW)) == [{"symbology": None, "text": "A"}]
 
 
@@ -89,9 +92,9 @@ def test_an_endless_line_without_terminator_is_reported_once_and_forgotten_at_th
     line = driver(terminator="idle")
     reads = [read for _ in range(5) for read in line.feed(b"9" * MAX_LINE, NOW)]
     assert len(reads) == 1 and isinstance(reads[0], BadFrame)
-    assert line.idle(NOW) == []
+    assert line.tick(LATER) == []
     line.feed(b"A", NOW)
-    assert shown(line.idle(NOW)) == [{"symbology": None, "text": "A"}]
+    assert shown(line.tick(LATER)) == [{"symbology": None, "text": "A"}]
 
 
 def test_a_half_line_at_the_end_of_the_stream_is_reported_and_joins_nothing() -> None:
@@ -117,9 +120,15 @@ def test_an_over_long_line_is_not_reported_again_at_the_end() -> None:
 
 
 def test_feedback_only_when_asked_for() -> None:
-    assert [driver().feedback(outcome) for outcome in ("ok", "duplicate", "reject")] == [b"", b"", b""]
-    beeps = [driver(beep="bel").feedback(outcome) for outcome in ("ok", "duplicate", "reject")]
-    assert beeps == [b"\x07", b"\x07\x07", b"\x07\x07\x07"]
+    def heard(line: TextLine) -> list[bytes]:
+        sent = []
+        for outcome in ("ok", "duplicate", "reject"):
+            line.feedback(outcome, NOW)
+            sent.append(line.output())
+        return sent
+
+    assert heard(driver()) == [b"", b"", b""]
+    assert heard(driver(beep="bel")) == [b"\x07", b"\x07\x07", b"\x07\x07\x07"]
 
 
 def test_every_wrong_option_is_named_at_once() -> None:
@@ -140,9 +149,9 @@ def test_however_the_bytes_are_cut_the_reads_are_the_same(
 ) -> None:
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     whole, pieces = driver(terminator=terminator, gs="|"), driver(terminator=terminator, gs="|")
-    expected = [*whole.feed(data, NOW), *whole.idle(NOW), *whole.close(NOW)]
+    expected = [*whole.feed(data, NOW), *whole.tick(LATER), *whole.close(NOW)]
     read = [each for start, end in pairwise(places) for each in pieces.feed(data[start:end], NOW)]
-    assert [*read, *pieces.idle(NOW), *pieces.close(NOW)] == expected
+    assert [*read, *pieces.tick(LATER), *pieces.close(NOW)] == expected
 
 
 @settings(deadline=None)
