@@ -13,8 +13,8 @@ import zxingcpp
 from numpy.typing import NDArray
 
 from devices import BadFrame, BarcodeRead, Moment, PortStatus, Read, Reader
-from devices.drivers.camera import MAX_IN_VIEW, Camera
 from devices.driver import Frame
+from devices.drivers.camera import MAX_IN_VIEW, Camera
 from devices.ports import opencv
 from identity import parse
 from tests.support.wait import eventually_async

@@ -1,8 +1,6 @@
-"""The text-line driver, against vectors written from manuals, and against noise."""
+"""What is special to the text-line driver: terminators, pauses, bounds. Its vectors: tests/unit/test_drivers.py."""
 
-import json
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +14,6 @@ from devices.reads import MAX_SAMPLE, BadFrame, BarcodeRead, Moment, Read
 
 NOW = Moment(1_790_000_000.5, 7)
 LATER = Moment(1_790_000_001.5, 1_000_000_007)
-VECTORS: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parents[2] / "vectors" / "text_line.json").read_text("utf-8")
-)
 TERMINATORS = ("cr-or-lf", "cr", "lf", "crlf", "tab", "etx", "idle")
 
 
@@ -37,13 +32,6 @@ def shown(reads: list[Read]) -> list[dict[str, Any]]:
 
 def one_at_a_time(line: TextLine, data: bytes) -> list[Read]:
     return [read for byte in data for read in line.feed(bytes([byte]), NOW)]
-
-
-@pytest.mark.parametrize("vector", VECTORS, ids=[vector["about"] for vector in VECTORS])
-def test_vectors_whole_and_one_byte_at_a_time(vector: dict[str, Any]) -> None:
-    data, options = bytes.fromhex(vector["bytes"]), vector.get("options", {})
-    assert shown(driver(**options).feed(data, NOW)) == vector["reads"]
-    assert shown(one_at_a_time(driver(**options), data)) == vector["reads"]
 
 
 def test_a_read_says_who_when_and_what_came_over_the_wire() -> None:
