@@ -149,6 +149,7 @@ class M100(TalkingDriver):
             self._silences = 0
         kind, command = frame[1], frame[2]
         if kind == _NOTIFICATION and command in (_INVENTORY, _MULTI):
+            self.warning = None
             reads.append(self._tag(frame, now))
         elif kind == _RESPONSE and command == _ERROR:
             self._error(frame)
