@@ -5,7 +5,19 @@ guesses; whatever is not proved is `plain`, with a warning that says why.
 """
 
 from identity.check import check_digit, gtin_of, sscc_of
+from identity.epc import Epc, identity_of_tag, read_epc
 from identity.parse import GS1_SYMBOLOGIES, parse
 from identity.values import Identity, Kind
 
-__all__ = ["GS1_SYMBOLOGIES", "Identity", "Kind", "check_digit", "gtin_of", "parse", "sscc_of"]
+__all__ = [
+    "GS1_SYMBOLOGIES",
+    "Epc",
+    "Identity",
+    "Kind",
+    "check_digit",
+    "gtin_of",
+    "identity_of_tag",
+    "parse",
+    "read_epc",
+    "sscc_of",
+]

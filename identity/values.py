@@ -14,7 +14,7 @@ class Identity:
     """What a code names.
 
     With kind `sscc`, `gtin` and `count` are the announced contents of the unit (AI 02 and 37). With kind `plain`
-    only `text` and `warnings` are set. A location is its GLN together with its extension, if it has one.
+    only `text`, `epc` and `warnings` are set. A location is its GLN together with its extension, if it has one.
     """
 
     kind: Kind
@@ -30,6 +30,9 @@ class Identity:
     gln: str | None = None
     gln_extension: str | None = None
     count: int | None = None
+    epc: str | None = None
+    """The EPC that it was read from, in upper-case hex; None: it was printed. It stands beside the identity in
+    `tallyman read`, and is not repeated by `as_dict`."""
     warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
