@@ -238,6 +238,83 @@ def read(
     raise typer.Exit(room("devices.cli").read(driver=driver, port=port, name=name, keep=keep))
 
 
+@app.command()
+def simulate(
+    *,
+    kind: Annotated[
+        str | None,
+        typer.Argument(help="What to simulate, by its driver's name; none: list them.", show_default=False),
+    ] = None,
+    port: Annotated[
+        str,
+        typer.Option(help="Where it is: pty, pty:/path/to/link, tcp:PORT or tcp:HOST:PORT.", metavar="PORT"),
+    ] = "",
+    script: Annotated[
+        str | None,
+        typer.Option(
+            help="What it reads: a file of JSON lines; -: standard input.", metavar="FILE", show_default=False
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Or so many things per second, made from the seed. [default: 1]", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides what is made and what goes wrong.")] = 0,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="End after so many things.", show_default=False)
+    ] = None,
+    faults: Annotated[
+        str,
+        typer.Option(
+            help="What its cable does: split,drop,corrupt,delay,duplicate,noise,unplug.",
+            metavar="LIST",
+            show_default=False,
+        ),
+    ] = "",
+    fault_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="How many of its frames meet a fault, of 1.")
+    ] = 0.1,
+    duration_s: Annotated[
+        float | None, typer.Option("--duration-s", help="End after so many seconds.", show_default=False)
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the device; may be given several times.", metavar="NAME=VALUE"),
+    ] = None,
+    list_kinds: Annotated[bool, typer.Option("--list", help="List what can be simulated.")] = False,
+) -> None:
+    """Be a scanner or a reader: on a pseudo-terminal or a network port, with a cable as bad as you like.
+
+    Prints one JSON object for each thing with its fate: whole, lost or uncertain. The same seed and script give the
+    same bytes and the same fates.
+
+    \b
+    Examples:
+      tallyman simulate --list
+      tallyman simulate text-line --port pty --rate 2
+      tallyman simulate m100 --port tcp:4001 --faults split,drop,unplug --seed 7
+      echo '{"code": "9521234543213", "aim": "]E0", "after_s": 1}' | tallyman simulate text-line --script -
+    """
+    command = room("simulators.hardware.command")
+    if list_kinds or kind is None:
+        raise typer.Exit(command.list_kinds())
+    order = command.Order(
+        kind=kind,
+        port=port,
+        script=script,
+        per_s=rate,
+        seed=seed,
+        count=count,
+        faults=faults,
+        fault_rate=fault_rate,
+        duration_s=duration_s,
+        options=tuple(option or ()),
+    )
+    raise typer.Exit(command.main(order))
+
+
 def main() -> None:
     """Runs the command line: errors become one clear message and an exit status."""
     log.configure()

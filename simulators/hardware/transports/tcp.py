@@ -1,0 +1,185 @@
+"""A TCP port as network readers have it: one client at a time, everybody else is hung up on.
+
+Whether a client on this machine has read everything is seen in the kernel's own table of sockets; of a client
+elsewhere, we know what its machine has taken (tcp(7), SIOCOUTQ).
+"""
+
+import contextlib
+import fcntl
+import socket
+import struct
+import termios
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from simulators.hardware.transports import Confirmation, Gone, Refused
+
+_READ_BYTES: Final = 65536
+_BACKLOG: Final = 8
+_ACCEPTS_AT_ONCE: Final = 16
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER on with 0 s: close sends RST
+_TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+
+
+class Tcp:
+    """The transport `tcp`: `tcp:PORT` on the loopback, or `tcp:HOST:PORT`. Port 0, or none: a free one.
+
+    Args:
+        address: `PORT` or `HOST:PORT`; brackets around an IPv6 address.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.refusal: Callable[[], bytes] = bytes
+        host, _, port = (address or "0").rpartition(":")
+        if not port.isascii() or not port.isdecimal() or int(port) > 65535:
+            raise ValueError(f"a TCP port is tcp:PORT or tcp:HOST:PORT with 0 to 65535, not 'tcp:{address}'")
+        self._listener = _listen(host.strip("[]") or "127.0.0.1", int(port))
+        self.address: tuple[str, int] = self._listener.getsockname()[:2]
+        self._client: socket.socket | None = None
+        self._sessions, self._away = 0, False
+        self._outstanding = False
+        self._last: Confirmation = "read"
+
+    @property
+    def place(self) -> str:
+        """HOST:PORT as it was chosen."""
+        host, port = self.address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
+    def url(self) -> str:
+        """A TCP connection."""
+        return f"tcp://{self.place}"
+
+    def session(self) -> int | None:
+        """Let the first who waits come in, turn away the others."""
+        for _ in range(_ACCEPTS_AT_ONCE):
+            try:
+                client, _ = self._listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                break
+            if self._away:
+                _reset(client)
+            elif self._client is not None:
+                with contextlib.suppress(OSError):
+                    client.send(self.refusal())
+                client.close()
+            else:
+                client.setblocking(False)
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._client = client
+                self._sessions += 1
+        return self._sessions if self._client is not None else None
+
+    def wait_on(self) -> Sequence[int]:
+        """The listener, and the client if there is one."""
+        return (
+            self._listener.fileno(),
+            *((self._client.fileno(),) if self._client is not None else ()),
+        )
+
+    def receive(self) -> bytes:
+        """What the client sent; its end or its death is noticed here."""
+        if self._client is None:
+            return b""
+        try:
+            data = self._client.recv(_READ_BYTES)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            data = b""
+        if not data:
+            self._drop()
+        return data
+
+    def send(self, data: bytes) -> int:
+        """As much as the socket's buffer takes. Raises Gone."""
+        if self._client is None:
+            raise Gone(f"nobody is connected to {self.place}")
+        self._outstanding = True
+        try:
+            return self._client.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._drop()
+            raise Gone(f"the client of {self.place} is gone") from None
+
+    def confirm(self) -> Confirmation:
+        """Of a client that went with something unread, nothing more is learnt."""
+        if self._outstanding and self._client is not None and _all_read(self._client):
+            self._outstanding, self._last = False, "read"
+        return "unread" if self._outstanding else self._last
+
+    def hang_up(self, *, rough: bool) -> None:
+        """A reset, or an end in good order; the port stays ours and everybody who tries it is reset."""
+        self._away = True
+        if self._client is not None and rough:
+            _reset(self._client)
+        self._drop()
+
+    def come_back(self) -> None:
+        """Take clients again."""
+        self._away = False
+
+    def close(self) -> None:
+        """No more clients."""
+        self._drop()
+        self._listener.close()
+
+    def _drop(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+            if self._outstanding:
+                self._outstanding, self._last = False, "unread"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise Refused(f"{host} is no address: {error.strerror}") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Refused(f"cannot listen on {host}:{port}: {error.strerror}; tcp:0 takes a free port") from None
+    listener.setblocking(False)
+    return listener
+
+
+def _reset(client: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    client.close()
+
+
+def _all_read(client: socket.socket) -> bool:
+    """Nothing is on the way, looked at first; and nothing waits at the other end, as far as we can see it."""
+    try:
+        under_way = struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, b"\0" * 4))[0]
+        here, there = client.getsockname(), client.getpeername()
+    except OSError:
+        return False
+    if under_way:
+        return False
+    return here[0] != there[0] or _unread_bytes(there[1], here[1]) == 0
+
+
+def _unread_bytes(local_port: int, remote_port: int) -> int | None:
+    """What waits unread in the socket with these ports (proc_net_tcp: `sl local remote st tx:rx`); None: no such."""
+    for table in _TABLES:
+        try:
+            rows = table.read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            _, local, remote, _, queues, *_ = row.split()
+            if (int(local[-4:], 16), int(remote[-4:], 16)) == (local_port, remote_port):
+                return int(queues.partition(":")[2], 16)
+    return None
