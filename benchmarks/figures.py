@@ -16,7 +16,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured value with its limit. `unit` is `ms` (smaller is better) or `…/s` (larger is better)."""
+    """One measured value with its limit. Of `ms` and `%` less is better, of `…/s` more."""
 
     name: str
     value: float
@@ -27,8 +27,8 @@ class Figure:
 
     @property
     def ratio(self) -> float:
-        """How near to the limit: limit / value for times, value / limit for rates."""
-        return self.limit / self.value if self.unit == "ms" else self.value / self.limit
+        """How near to the limit: value / limit for rates, limit / value for times and for what is used up."""
+        return self.value / self.limit if self.unit.endswith("/s") else self.limit / self.value
 
     def as_json(self) -> str:
         """The line that `--json` prints."""

@@ -1,0 +1,193 @@
+"""From bytes to reads: how many frames each driver decodes in a second, and what four busy readers cost.
+
+The limit is the same bytes through a pseudo-terminal into an event loop that throws them away.
+"""
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import time
+import tty
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import uvloop
+
+from benchmarks.conversation import converse
+from benchmarks.figures import Figure, median
+from devices.driver import ByteDriver
+from devices.reader import Reader
+from devices.reads import BadFrame, Moment, Read
+from devices.registry import DRIVERS, set_up
+from simulators.hardware import KINDS
+from simulators.hardware.things import make
+
+FRAMES = 20_000  # of each driver, all different
+CHUNK = 4096  # what a pseudo-terminal delivers at once
+ROUNDS = 5
+READERS, READS_PER_S, SECONDS = 4, 1000, 10
+_KEPT = 65536
+
+
+def run(_directory: Path) -> Iterator[Figure]:
+    """Every figure of the devices."""
+    for name in DRIVERS:
+        if name in KINDS:
+            yield _decoding(name)
+    yield uvloop.run(_readers())
+
+
+# --- decoding ------------------------------------------------------------------------------------------------
+
+
+def _driver(name: str) -> ByteDriver:
+    built = set_up("bench", name, "file:///recording").byte_driver
+    assert built is not None
+    return built
+
+
+def _decoding(name: str) -> Figure:
+    rng = random.Random(f"bench {name}")
+    kind = KINDS[name]
+    things = list(islice(make(kind.reads, seed=1), FRAMES))
+    said = converse(_driver(name), kind.load()(rng), things, longest_s=100_000)
+    data, told = b"".join(each.data for each in said if each.told), sum(each.told for each in said)
+    ours: list[float] = []
+    limit: list[float] = []
+    for _ in range(ROUNDS):
+        ours.append(told / _seconds_to_decode(name, data, told))
+        limit.append(told / asyncio.run(_seconds_to_carry(data)))
+    what = "the same bytes through a pseudo-terminal into add_reader, thrown away"
+    return Figure(f"devices.decode.{name}", median(ours), "frames/s", median(limit), what)
+
+
+def _seconds_to_decode(name: str, data: bytes, told: int) -> float:
+    driver, now, reads = _driver(name), Moment(1.0, 1), 0
+    pieces = [data[start : start + CHUNK] for start in range(0, len(data), CHUNK)]
+    start = time.perf_counter()
+    for piece in pieces:
+        reads += len(driver.feed(piece, now))
+        driver.output()
+    seconds = time.perf_counter() - start
+    assert reads == told, f"{name} read {reads} of {told}"
+    return seconds
+
+
+async def _seconds_to_carry(data: bytes) -> float:
+    """Another process writes; this one only takes."""
+    loop = asyncio.get_running_loop()
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    os.set_blocking(slave, False)
+    left, done = len(data), loop.create_future()
+
+    def readable() -> None:
+        nonlocal left
+        left -= len(os.read(slave, _KEPT))
+        if left <= 0 and not done.done():
+            done.set_result(None)
+
+    writer = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "import os, sys\ndata = sys.stdin.buffer.read()\nprint(flush=True)\n"
+        f"sys.stdin.close()\nwhile data: data = data[os.write({master}, data[:65536]):]",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=(master,),
+    )
+    assert writer.stdin is not None and writer.stdout is not None
+    writer.stdin.write(data)
+    writer.stdin.close()
+    await writer.stdout.readline()
+    start = time.perf_counter()
+    loop.add_reader(slave, readable)
+    await done
+    seconds = time.perf_counter() - start
+    loop.remove_reader(slave)
+    await writer.wait()
+    os.close(master)
+    os.close(slave)
+    return seconds
+
+
+# --- four busy readers ---------------------------------------------------------------------------------------
+
+
+async def _readers() -> Figure:
+    """Four M100 over pseudo-terminals, each frame written by itself, by a process of their own."""
+    bare = [await _cpu(decoded=False) for _ in range(2)]
+    ours = [await _cpu(decoded=True) for _ in range(2)]
+    return Figure(
+        f"devices.{READERS}_readers.cpu",
+        median(ours),
+        "% of a core",
+        median(bare),
+        f"{READERS} × {READS_PER_S} frames/s through pseudo-terminals into add_reader, thrown away",
+    )
+
+
+async def _cpu(*, decoded: bool) -> float:
+    """Percent of one core that this process used while all were read."""
+    feeder = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "benchmarks.feeder",
+        *(str(number) for number in (READERS, READS_PER_S, SECONDS, int(decoded))),
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+    )
+    assert feeder.stdout is not None and feeder.stdin is not None
+    paths = (await feeder.stdout.readline()).decode().split()
+    taken = 0
+
+    def take(read: Read) -> None:
+        nonlocal taken
+        taken += not isinstance(read, BadFrame)
+
+    stop = _read_all(paths, take) if decoded else _throw_away(paths)
+    await feeder.stdout.readline()  # all of them are started
+    cpu, began = time.process_time(), time.perf_counter()
+    feeder.stdin.write(b"go\n")
+    told = int(await feeder.stdout.readline())
+    cpu, seconds = time.process_time() - cpu, time.perf_counter() - began
+    await asyncio.sleep(0.2)
+    await stop()
+    feeder.stdin.close()
+    await feeder.wait()
+    assert not decoded or taken == told, f"{taken} of {told} were read"
+    return 100 * cpu / seconds
+
+
+def _read_all(paths: list[str], take: Callable[[Read], None]) -> Callable[[], Awaitable[None]]:
+    """Four readers as an agent has them."""
+    readers = [
+        Reader(f"gate-{number}", "m100", f"serial://{path}", take, lambda _: None)
+        for number, path in enumerate(paths)
+    ]
+    tasks = [asyncio.create_task(reader.run()) for reader in readers]
+
+    async def stop() -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    return stop
+
+
+def _throw_away(paths: list[str]) -> Callable[[], Awaitable[None]]:
+    """Four ports, read and nothing more."""
+    loop = asyncio.get_running_loop()
+    ports = [os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK) for path in paths]
+    for port in ports:
+        loop.add_reader(port, os.read, port, _KEPT)
+
+    async def stop() -> None:
+        for port in ports:
+            loop.remove_reader(port)
+            os.close(port)
+
+    return stop
