@@ -1,44 +1,57 @@
 """Text-line scanners: RS-232, USB-CDC, Bluetooth and network scanners that send a code and a terminator.
 
-`[AIM id][data][terminator]`. The one idea: a line is a read only if it is whole. CR and LF each end a line and
-empty lines are dropped, so CR LF works however it is split; a scanner that may have CR, LF or TAB *in* its codes is
-configured with its one terminator, and then only that ends a line. A line over the bound is reported once and
-skipped up to the next terminator. `]` is legal data: an AIM id is recognised at the start of a line and nowhere else.
+`[prefix][symbology id][data][terminator]`. The one idea: a line is a read only if it is whole. CR and LF each end a
+line and empty lines are dropped, so CR LF works however it is split; a scanner that may have CR, LF or TAB *in* its
+codes is configured with its one terminator, and then only that ends a line. A line over the bound is reported once
+and skipped up to the next terminator. What a line says is for `devices.codes`; here it is only told apart from what a
+scanner answers on the same channel when somebody changes its settings.
 """
 
 import re
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
+from devices.codes import MAX_CODE, Codes
 from devices.driver import ByteDriver, Outcome
 from devices.options import Option, choice, number
-from devices.reads import MAX_SAMPLE, BadFrame, BarcodeRead, Moment, Read, as_text
-from identity import GS1_SYMBOLOGIES
+from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read
 
-# The longest symbol is a QR code of 7,089 digits (ISO/IEC 18004, version 40-L); beside it an AIM id and a prefix.
-MAX_LINE = 7089 + 3 + 16
+MAX_LINE: Final = MAX_CODE
 
-_TERMINATORS: dict[str, bytes] = {"cr": b"\r", "lf": b"\n", "crlf": b"\r\n", "tab": b"\t", "etx": b"\x03"}
-_EITHER = "cr-or-lf"
+_TERMINATORS: Final[Mapping[str, bytes]] = {
+    "cr": b"\r",
+    "lf": b"\n",
+    "crlf": b"\r\n",
+    "tab": b"\t",
+    "etx": b"\x03",
+}
+_EITHER: Final = "cr-or-lf"
 
-# ISO/IEC 15424: `]`, the code letter of a symbology, a modifier.
-_AIM_ID = re.compile(rb"\][A-UXZcdehopsz][0-9A-Za-z]")
+_BEL: Final = b"\x07"
+_BEEPS: Final[Mapping[Outcome, bytes]] = {"ok": _BEL, "duplicate": _BEL * 2, "reject": _BEL * 3}
+# The handshake of Zebra's RS-232 scanners (LS7708 guide, "software handshaking"): a line is kept until ACK, sent
+# again at NAK, and given up with an error beep after three.
+_ACK, _NAK = b"\x06", b"\x15"
+_TRIES: Final = 3
+# A scanner that does the handshake waits for the answer to each line: more at once are for nobody.
+_MAX_ANSWERS: Final = 64
 
-_BEL = b"\x07"
-_BEEPS: dict[Outcome, bytes] = {"ok": _BEL, "duplicate": _BEL * 2, "reject": _BEL * 3}
-
-
-def _substitutes(text: str) -> tuple[bytes, ...]:
-    """`|,{GS},0xF8`: texts, or one byte in hex, that the scanner sends where the code has a separator."""
-    found = []
-    for part in text.split(","):
-        if not part or len(part) > 8:
-            raise ValueError(
-                f"must be a list such as |,{{GS}},0xF8 of at most 8 characters each, not {text!r}"
-            )
-        byte = re.fullmatch(r"0[xX]([0-9A-Fa-f]{2})", part)
-        found.append(bytes.fromhex(byte[1]) if byte else part.encode())
-    # Longest first, so that no substitute takes the beginning of another.
-    return tuple(sorted(found, key=len, reverse=True))
+# What scanners answer to settings, at the start of what would be a line. Status: ACK done, ENQ unknown, NAK refused.
+_STATUS: Final = rb"[\x05\x06\x15]"
+# STX SOH 0000@ command status ; ETX (NLS-HR52 manual, "serial commands"). The ETX may have been the terminator.
+_NEWLAND: Final = rb"\x02\x01\d{4}[@#][^\x03]*(?:\x03|\Z)"
+# CR LF $$%~OK CR LF, or ER (older Newland).
+_NEWLAND_OLD: Final = rb"[\r\n]*\$\$%~(?:OK|ER)(?:[\r\n]+|\Z)"
+# Tag, subtag and data as in the command, then a status before each of its punctuation marks (3820 user's guide,
+# "serial programming commands").
+_HONEYWELL: Final = rb"[A-Z]{3}[A-Z0-9*]{3}[ -~]{0,200}?" + _STATUS + rb"[.!,;]"
+# Where the make is not said, a status alone is an answer only if it is the whole line: a code may begin with ACK.
+_REPLIES: Final[Mapping[str, bytes]] = {
+    "any": rb"(?:%b|%b|%b|%b+\Z)" % (_NEWLAND, _NEWLAND_OLD, _HONEYWELL, _STATUS),
+    "zebra": _STATUS,
+    "honeywell": rb"(?:%b|%b)" % (_HONEYWELL, _STATUS),
+    "newland": rb"(?:%b|%b|%b|[\r\n]+\Z)" % (_NEWLAND, _NEWLAND_OLD, _STATUS),
+}
 
 
 class TextLine(ByteDriver):
@@ -50,11 +63,21 @@ class TextLine(ByteDriver):
         ),
         Option("idle_ms", number(10, 10_000), 80, "the pause that ends a line with terminator=idle"),
         Option(
-            "gs", _substitutes, (), "what the scanner sends for the separator of GS1 codes, such as | or 0xF8"
+            "make",
+            choice(*_REPLIES, "none"),
+            "any",
+            "whose answers to settings are told from codes; none: every line is a code",
         ),
         Option(
             "beep", choice("no", "bel"), "no", "bel: one BEL for OK, two for a duplicate, three for a reject"
         ),
+        Option(
+            "handshake",
+            choice("no", "ack"),
+            "no",
+            "ack: every line is answered, with ACK if it was read and NAK if not",
+        ),
+        *Codes.OPTIONS,
     )
 
     MAX_FRAME: ClassVar[int] = MAX_LINE
@@ -65,8 +88,10 @@ class TextLine(ByteDriver):
         *,
         terminator: str = _EITHER,
         idle_ms: int = 80,
-        gs: tuple[bytes, ...] = (),
+        make: str = "any",
         beep: str = "no",
+        handshake: str = "no",
+        **codes: Any,
     ) -> None:
         super().__init__(device)
         self._idle_ms = idle_ms if terminator == "idle" else None
@@ -74,14 +99,21 @@ class TextLine(ByteDriver):
         self._terminator = _TERMINATORS.get(terminator, b"\r")
         self._end = re.compile(rb"[\r\n]" if terminator == _EITHER else re.escape(self._terminator))
         self._framed = terminator == "etx"
-        self._gs = re.compile(b"|".join(map(re.escape, gs))) if gs else None
+        self._reply = re.compile(_REPLIES[make] + b"+", re.DOTALL) if make in _REPLIES else None
         self._beeps = beep == "bel"
+        self._answers = handshake == "ack"
+        self._failures = 0
+        self._codes = Codes(device, **codes)
         self._buffer = bytearray()
         self._skipping = False
+        self._after_reply = False
 
     def open(self, now: Moment) -> None:
         """Forget what came before."""
         self._forget()
+        self._codes.forget()
+        self._failures = 0
+        self.warning = None
 
     def feed(self, data: bytes, now: Moment) -> list[Read]:
         """The lines that these bytes complete."""
@@ -97,7 +129,7 @@ class TextLine(ByteDriver):
                 del lines[0]
             for line in lines:
                 if line:
-                    reads.append(self._line(line, now))
+                    reads += self._line(line, now)
             buffer[:] = rest
         self._bound(reads, now)
         if self._idle_ms is not None and data:
@@ -117,7 +149,7 @@ class TextLine(ByteDriver):
     def _end_by_pause(self, now: Moment) -> list[Read]:
         line, skipped = bytes(self._buffer), self._skipping
         self._forget()
-        return [self._line(line, now)] if line and not skipped else []
+        return self._line(line, now) if line and not skipped else []
 
     def close(self, now: Moment) -> list[Read]:
         """The stream ended: a pause for terminator=idle, else the death of a half line."""
@@ -125,7 +157,7 @@ class TextLine(ByteDriver):
             return self._end_by_pause(now)
         line, skipped = bytes(self._buffer), self._skipping
         self._forget()
-        if not line or skipped:
+        if skipped or not (line := self._without_replies(line)):
             return []
         return [self._bad("the connection ended in the middle of a line; scan it again", line, now)]
 
@@ -138,35 +170,51 @@ class TextLine(ByteDriver):
         self._buffer.clear()
         self._skipping = False
         self._idle_ns = None
+        self._after_reply = False
 
     def _bound(self, reads: list[Read], now: Moment) -> None:
         """Keep the buffer bounded: report an over-long line once, then keep only what may begin its terminator."""
         buffer = self._buffer
         begun = len(self._terminator) == 2 and buffer.endswith(self._terminator[:1])
         if not self._skipping and len(buffer) - begun > MAX_LINE:
-            reads.append(self._too_long(bytes(buffer[:MAX_SAMPLE]), now))
+            reads += self._too_long(bytes(buffer[:MAX_SAMPLE]), now)
             self._skipping = True
         if self._skipping:
             buffer[:] = self._terminator[:1] if begun else b""
 
-    def _line(self, line: bytes, now: Moment) -> Read:
+    def _line(self, line: bytes, now: Moment) -> list[Read]:
         if len(line) > MAX_LINE:
             return self._too_long(line, now)
-        symbology = None
+        if not (line := self._without_replies(line)):
+            return []
         # STX … ETX is one frame: where ETX ends a line, an STX before it is no part of the code.
-        content = line[1:] if self._framed and line[0] == 0x02 else line
-        if content[:1] == b"]" and _AIM_ID.match(content):
-            symbology = content[:3].decode("ascii")
-            content = content[3:]
-            if self._gs is not None and symbology in GS1_SYMBOLOGIES:
-                content = self._gs.sub(b"\x1d", content)
-        if not content:
-            return self._bad("a frame without a code in it", line, now)
-        return BarcodeRead(self.device, line, as_text(content), symbology, now.unix_s, now.monotonic_ns)
+        reads = self._codes.scan(line[1:] if self._framed and line[0] == 0x02 else line, now)
+        self._answer(good=not any(isinstance(read, BadFrame) for read in reads))
+        return reads
 
-    def _too_long(self, line: bytes, now: Moment) -> BadFrame:
+    def _without_replies(self, line: bytes) -> bytes:
+        if self._after_reply:
+            # The LF of an answer's own CR LF, where CR alone ends a line.
+            line, self._after_reply = line.removeprefix(b"\n"), False
+        if self._reply is not None and (replies := self._reply.match(line)):
+            line = line[replies.end() :]
+            self._after_reply = not line
+        return line
+
+    def _answer(self, *, good: bool) -> None:
+        self._failures = 0 if good else self._failures + 1
+        if self._answers and len(self._output) < _MAX_ANSWERS:
+            self.send(_ACK if good else _NAK)
+        self.warning = self._codes.warning
+        if self._failures >= _TRIES:
+            self.warning = (
+                f"{self._failures} lines in a row were no codes: are speed and terminator as in the scanner?"
+            )
+
+    def _too_long(self, line: bytes, now: Moment) -> list[Read]:
+        self._answer(good=False)
         reason = f"a line of more than {MAX_LINE} bytes; is the terminator set as in the scanner?"
-        return self._bad(reason, line, now)
+        return [self._bad(reason, line, now)]
 
     def _bad(self, reason: str, line: bytes, now: Moment) -> BadFrame:
         return BadFrame(self.device, reason, line[:MAX_SAMPLE], now.unix_s)

@@ -168,3 +168,88 @@ def test_noise_never_raises_and_never_fills_the_memory(data: list[bytes], termin
         for read in line.feed(piece, NOW):
             assert isinstance(read, BadFrame) or len(read.raw) <= MAX_LINE
         assert len(line._buffer) <= MAX_LINE + 1
+
+
+def test_the_handshake_answers_every_line_and_three_failures_in_a_row_are_a_warning() -> None:
+    line = driver(handshake="ack", terminator="idle")
+
+    def sent(data: bytes) -> bytes:
+        line.feed(data, NOW)
+        line.tick(LATER)
+        return line.output()
+
+    assert sent(b"]C0A") == b"\x06"
+    assert [sent(b"]C0"), sent(b"9" * (MAX_LINE + 1)), line.warning] == [b"\x15", b"\x15", None]
+    assert sent(b"]C0") == b"\x15"
+    assert line.warning is not None and line.warning.startswith("3 lines in a row were no codes")
+    assert sent(b"]C0A") == b"\x06" and line.warning is None
+
+
+def test_a_scanner_that_does_not_wait_for_answers_gets_a_few() -> None:
+    line = driver(handshake="ack")
+    assert len(line.feed(b"A\r" * 20_000, NOW)) == 20_000
+    assert 0 < len(line.output()) < 100
+
+
+RUN_TOGETHER = [
+    b"]d201095212345432131726123110ABC12321SER456",
+    b"]C1010952123454321310" + b"4" * 21,
+    b"]d2010952123454321321SER45610LOT7",
+    b"]d2010952123454321310L717261231",
+    b"]C10209521234543213375010L7",
+    b"]C110L70109521234543213",
+]
+IN_ORDER = [
+    b"]d201095212345432131726123110ABC123",
+    b"]C100106141412345678908",
+    b"]d20109521234543213210000121099",
+    b"]C102095212345432133750",
+    b"]C0010952123454321310ABC12321SER456",
+    b"]C18005001000",
+]
+
+
+@pytest.mark.parametrize("code", RUN_TOGETHER)
+def test_gs1_codes_without_their_separators_are_a_warning_until_one_comes(code: bytes) -> None:
+    line = driver()
+    line.feed(code + b"\r", NOW)
+    assert line.warning is not None and "without a separator" in line.warning
+    line.feed(b"]d210ABC123\x1d21SER456\r", NOW)
+    assert line.warning is None
+    line.feed(code + b"\r", NOW)
+    assert line.warning is None, "a scanner that sends separators is believed"
+    line.open(NOW)
+    line.feed(code + b"\r", NOW)
+    assert line.warning is not None, "another scanner may be there now"
+
+
+@pytest.mark.parametrize("code", IN_ORDER)
+def test_gs1_codes_that_need_no_separator_are_no_warning(code: bytes) -> None:
+    line = driver()
+    line.feed(code + b"\r", NOW)
+    assert line.warning is None
+
+
+def test_a_doubt_ends_with_a_code_that_leaves_none() -> None:
+    line = driver()
+    line.feed(RUN_TOGETHER[0] + b"\r" + IN_ORDER[1] + b"\r", NOW)
+    assert line.warning is not None, "a code without variable parts says nothing about separators"
+    line.feed(IN_ORDER[0] + b"\r", NOW)
+    assert line.warning is None
+
+
+@pytest.mark.parametrize(
+    ("separator", "named"),
+    [(b"|", "gs=0x7C"), (b"~", "gs=0x7E"), (b"\xf8", "gs=0xF8"), (b"{GS}", "gs={GS}"), (b"\xc2\xa6", "gs=¦")],
+)
+def test_a_warning_names_what_the_scanner_seems_to_send_for_the_separator(
+    separator: bytes, named: str
+) -> None:
+    code = b"]d210ABC123" + separator + b"21SER456\r"
+    line = driver()
+    line.feed(code, NOW)
+    assert line.warning is not None and named in line.warning
+    line = driver(gs=named.removeprefix("gs="))
+    [read] = line.feed(code, NOW)
+    assert line.warning is None
+    assert isinstance(read, BarcodeRead) and read.text == "10ABC123\x1d21SER456"
