@@ -12,6 +12,7 @@ export PYTHON
 # The tool that resolves the lock files. It has a virtual environment of its own; nothing else needs it.
 UV := 0.13.8
 TEST := .venv/test/bin
+SECONDS := 60
 
 .PHONY: help
 help: ## list these commands
@@ -42,6 +43,10 @@ types: test-setup ## check types
 .PHONY: test-setup
 test-setup: system-test .venv/test/.installed ## set up what the tests need, without running them
 
+.PHONY: fuzz
+fuzz: .venv/fuzz/.installed ## fuzz every decoder for SECONDS=60 each (ARGS=m100: only that one)
+	@.venv/fuzz/bin/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
 .PHONY: contract
 contract: test-setup ## write docs/asyncapi.json and docs/schemas again, from the models
 	@$(TEST)/python -m docs.generator $(ARGS)
@@ -50,6 +55,7 @@ contract: test-setup ## write docs/asyncapi.json and docs/schemas again, from th
 lock: .venv/lock/.installed ## resolve the lock files again (ARGS=--upgrade: to the newest versions)
 	@scripts/lock requirements.lock demo build $(ARGS)
 	@scripts/lock requirements-dev.lock dev $(ARGS)
+	@scripts/lock requirements-fuzz.lock fuzz $(ARGS)
 
 .PHONY: clean
 clean: ## remove the virtual environments and the caches
@@ -65,6 +71,9 @@ system-demo system-test: system-%:
 
 .venv/test/.installed: requirements-dev.lock pyproject.toml scripts/make-venv
 	@scripts/make-venv .venv/test requirements-dev.lock
+
+.venv/fuzz/.installed: requirements-fuzz.lock pyproject.toml scripts/make-venv
+	@scripts/make-venv .venv/fuzz requirements-fuzz.lock
 
 .venv/lock/.installed: Makefile
 	@"$$(scripts/find-python)" -m venv --clear .venv/lock

@@ -19,7 +19,7 @@ from central import config as central_config
 
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-fuzz.lock")
 
 ROOMS = ("agent", "benchmarks", "central", "devices", "identity", "service", "simulators", "sync")
 # What can be imported from the root of a checkout; a package that installed one of these would hide it, or be hidden.
@@ -29,6 +29,7 @@ OURS = {*ROOMS, "docs", "scripts", "systemd", "tallyman", "tests"}
 EXTRAS = {
     "requirements.lock": {"agent", "build", "camera", "central", "demo"},
     "requirements-dev.lock": {"agent", "build", "camera", "central", "demo", "dev"},
+    "requirements-fuzz.lock": {"agent", "build", "fuzz"},
 }
 
 
@@ -84,9 +85,10 @@ def test_a_lock_agrees_with_what_we_ask_for(lock: str) -> None:
         assert pin.version in requirement.specifier, f"{lock} pins {name} {pin.version}: run `make lock`"
 
 
-def test_both_locks_agree_with_each_other() -> None:
-    demo, dev = (locked(lock) for lock in LOCKS)
+def test_the_locks_agree_with_each_other() -> None:
+    demo, dev, fuzz = (locked(lock) for lock in LOCKS)
     assert demo.items() <= dev.items()
+    assert {name: pin for name, pin in fuzz.items() if name in dev}.items() <= dev.items()
 
 
 def test_no_package_installs_a_name_of_ours() -> None:
