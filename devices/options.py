@@ -44,6 +44,21 @@ def number(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def numbers(low: int, high: int) -> Callable[[str], tuple[int, ...]]:
+    """Whole numbers within these bounds, with commas between them; each once, in the order given."""
+
+    def read(text: str) -> tuple[int, ...]:
+        parts = [part.strip() for part in text.split(",")]
+        if not all(part.isascii() and part.isdigit() and len(part) <= 12 for part in parts):
+            raise ValueError(f"must be whole numbers with commas between them, such as 1,2; not {text!r}")
+        found = tuple(dict.fromkeys(int(part) for part in parts))
+        if not all(low <= value <= high for value in found):
+            raise ValueError(f"must be whole numbers from {low} to {high}, not {text!r}")
+        return found
+
+    return read
+
+
 def yes_or_no(text: str) -> bool:
     """A switch: yes or no, also as 1 and 0, true and false."""
     words = {"yes": True, "1": True, "true": True, "no": False, "0": False, "false": False}
