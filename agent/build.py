@@ -8,19 +8,22 @@ import asyncio
 import functools
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from agent import capture, config, http
-from agent.config import AgentConfig
+from agent.config import AgentConfig, DeviceSection
 from agent.history import KEPT, History
 from agent.reference import ReferenceData
 from agent.station import Shared, Station
 from agent.tasks import Board
+from devices import registry
 from devices.driver import Outcome
 from devices.errors import DeviceError
 from devices.reader import PortStatus, Reader
+from devices.reads import BadFrame, Read
 from service import log, metrics, process, texts, version
 from service.config import Listen
 from sync import messages
@@ -71,6 +74,18 @@ class Agent:
         self.board = Board(settings.agent.tasks, self._something_new)
         self.history = History()
         self.registry = metrics.create_registry("agent", self.version)
+        self._reads = Counter(
+            "tallyman_device_reads",
+            "What a device read: codes, and every sighting of a tag.",
+            ("device",),
+            registry=self.registry,
+        )
+        self._bad_frames = Counter(
+            "tallyman_device_bad_frames",
+            "What arrived from a device and was no read.",
+            ("device",),
+            registry=self.registry,
+        )
         self._scans = Counter(
             "tallyman_scans",
             "What stations answered to reads.",
@@ -97,7 +112,7 @@ class Agent:
                 device.name,
                 device.driver,
                 device.port,
-                self.stations[_user(settings, device.name)].read,
+                self._ears(device),
                 self._port_changed,
                 seen=settings.agent.images / f"{device.name}.jsonl",
             )
@@ -139,6 +154,8 @@ class Agent:
             station.load()
         finished = {name: station.choices.finished for name, station in self.stations.items()}
         self.history.restore(await self.journal.recent(KEPT), finished)
+        for station in self.stations.values():
+            station.recall(time.monotonic_ns())
         images = frozenset(self.history.images())
         for reader in self.readers.values():
             reader.recall(images)
@@ -188,6 +205,30 @@ class Agent:
                 for status in (self.readers[name].status,)
             ],
         }
+
+    def _ears(self, device: DeviceSection) -> Callable[[Read], None]:
+        """Counts what the device reads, and hands it to its station."""
+        station = self.stations[_user(self.settings, device.name)]
+        reads = self._reads.labels(device=device.name)
+        bad_frames = self._bad_frames.labels(device=device.name)
+        # Tags are read in the air: a damaged frame is no event there, and its tag comes again in a moment. A code
+        # that a person scanned must not vanish: the station says so.
+        of_tags = registry.DRIVERS[device.driver].tags
+        logger = log.get(__name__)
+
+        def hear(read: Read) -> None:
+            if not isinstance(read, BadFrame):
+                reads.inc()
+                station.read(read)
+                return
+            bad_frames.inc()
+            if of_tags:
+                sample = read.sample.hex(" ")
+                logger.debug("no read", device=read.device, reason=read.reason, sample=sample)
+            else:
+                station.read(read)
+
+        return hear
 
     def _port_changed(self, _status: PortStatus) -> None:
         self.uplink.publish_state()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from devices.reads import BarcodeRead
+from devices.reads import BarcodeRead, TagRead
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 # adjtimex(2): with modes = 0 it only reads, and returns TIME_ERROR while the clock is not synchronised.
@@ -49,16 +49,34 @@ class Capture:
 
     def of_read(self, read: BarcodeRead) -> dict[str, Any]:
         """For an event that a scan caused."""
+        members = {
+            "symbology": read.symbology,
+            "text": read.text,
+            "source": read.source,
+            "version": read.version,
+        }
+        return self._of(read, members)
+
+    def of_tag(self, read: TagRead, text: str) -> dict[str, Any]:
+        """For an event that a tag caused; `text` is what it is shown as."""
+        members = {
+            "text": text,
+            "epc": read.epc.hex().upper() if read.epc is not None else None,
+            "tid": read.tid.hex().upper() if read.tid is not None else None,
+            "antenna": read.antenna,
+            "rssi_dbm": read.rssi_dbm,
+            "rssi_raw": read.rssi_raw,
+        }
+        return self._of(read, members)
+
+    def _of(self, read: BarcodeRead | TagRead, members: dict[str, Any]) -> dict[str, Any]:
         if not self._clock_state or read.monotonic_ns - self._asked_ns > _CLOCK_AGE_NS:
             self._clock_state, self._asked_ns = self.clock(), read.monotonic_ns
         capture = {
             "station": self.station,
             "device": read.device,
-            "symbology": read.symbology,
             "raw": base64.b64encode(read.raw).decode(),
-            "text": read.text,
-            "source": read.source,
-            "version": read.version,
+            **members,
             "monotonic_ns": read.monotonic_ns,
             "boot": self.boot,
             "clock": self._clock_state,

@@ -82,6 +82,12 @@ class StationSection(Section):
     guard_ms: int = Field(
         400, ge=0, le=60_000, description="The same code from the same device within this time is skipped."
     )
+    tag_again_s: int = Field(
+        30,
+        ge=1,
+        le=86_400,
+        description="A tag in view is one scan; it is a new one after nobody has read it for so long.",
+    )
     confirm_location: bool = Field(
         True,
         description="pick: the label of a location must be scanned before its items."
@@ -176,10 +182,17 @@ def _wrong_devices(devices: Tables) -> Found:
         if not (isinstance(driver, str) and isinstance(port, str)):
             continue
         try:
-            registry.set_up(str(name), driver, port)
+            setup = registry.set_up(str(name), driver, port)
         except Misconfigured as problem:
             key = "port" if driver in registry.DRIVERS else "driver"
             found.append((("devices", place, key), str(problem)))
+            continue
+        if setup.byte_driver is not None and setup.port.scheme == "file":
+            text = (
+                f"device {name!r}: an agent would play this recording, and count what is in it, at every start; "
+                "look at it with `tallyman read`, or play it on a pseudo-terminal with `tallyman simulate`"
+            )
+            found.append((("devices", place, "port"), text))
     return found
 
 

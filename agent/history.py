@@ -52,6 +52,14 @@ class Entry:
         return str(self._capture.get("text", ""))
 
     @property
+    def tag(self) -> bytes | None:
+        """The EPC of the tag that was read; None for other scans."""
+        try:
+            return bytes.fromhex(self._capture["epc"])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    @property
     def image(self) -> tuple[str, str] | None:
         """The image file it was seen in, and that file's version; None for other scans."""
         source, version = self._capture.get("source"), self._capture.get("version")
@@ -192,6 +200,11 @@ class History:
     def images(self) -> Iterator[tuple[str, str]]:
         """The image files that scans were seen in, with their versions."""
         return (entry.image for entry in self._entries if entry.image is not None)
+
+    def tags(self, station: str) -> Iterator[bytes]:
+        """The tags that were recorded at a station, the newest first."""
+        entries = (entry for entry in reversed(self._entries) if entry.station == station)
+        return (entry.tag for entry in entries if entry.tag is not None)
 
     def get(self, event_id: str) -> Entry | None:
         """The entry of this event."""

@@ -23,20 +23,26 @@ from agent.choices import Choices
 from agent.config import StationSection
 from agent.guard import DoubleReadGuard
 from agent.history import Entry, History
+from agent.in_view import NS_PER_MS, InView
 from agent.meaning import Meaning, understand
 from agent.reference import ReferenceData
 from agent.tasks import Board
 from agent.workflows import ACTIONS, WORKFLOWS, Context, Step, step
 from devices.driver import Outcome
 from devices.reads import BadFrame, BarcodeRead, Read, TagRead
-from identity import Identity, parse
+from identity import Identity, identity_of_tag, parse
 from service.log import printable
 from service.texts import Texts
 from sync import events, ids
 from sync.journal import Draft, Journal, JournalError
 from sync.messages import Task
 
-MOST_WAITING: Final = 100  # reads of one station; a person cannot get that far ahead of the disk
+MOST_WAITING: Final = 100  # scans of one station; a person cannot get that far ahead of the disk
+# Tags of one station that came into view and wait for the disk: several pallets at once. Above, they wait in view.
+MOST_TAGS_WAITING: Final = 5_000
+TAG_RETRY_MS: Final = 2_000  # a tag in view that could not be recorded is tried again, at most so often
+# A card stays away so long between two uses at the least; its reader repeats it every 65 ms while it is there.
+CARD_AGAIN_MS: Final = 300
 SHOWN_CHARS: Final = 80  # of a code or a name, in a sentence
 REASON_CHARS: Final = 400  # of why something failed
 
@@ -100,6 +106,7 @@ class _Source:
     at: float
     capture: dict[str, Any] = field(default_factory=dict)
     raw: bytes = b""
+    tag: TagRead | None = None
 
 
 class Station:
@@ -112,7 +119,12 @@ class Station:
         self._path = shared.directory / f"{settings.name}.json"
         self._capture = Capture(settings.name, shared.boot)
         self._guard = DoubleReadGuard(settings.guard_ms)
-        self._queue: asyncio.Queue[Read | _Wish] = asyncio.Queue(MOST_WAITING)
+        self._tags = InView(settings.tag_again_s * 1000)
+        # A card is held up on purpose, and may be held up again: it needs no longer to go than a label does.
+        self._cards = InView(max(settings.guard_ms, CARD_AGAIN_MS))
+        self._queue: asyncio.Queue[Read | _Wish] = asyncio.Queue(MOST_WAITING + MOST_TAGS_WAITING)
+        self._tags_waiting = 0
+        self._overrun = False
         self._file = asyncio.Lock()
         self._keeping: asyncio.Task[None] | None = None
         self._lines: list[Task] = []
@@ -128,17 +140,48 @@ class Station:
             self._path, location=self.settings.location, operator=self.settings.operator
         )
 
+    def recall(self, now_ns: int) -> None:
+        """After `load`, and after the history was restored: tags that it holds may be in view still."""
+        self._tags.recall(self._shared.history.tags(self.name), now_ns)
+
     # --- what comes in -----------------------------------------------------------------------------------
 
     def read(self, read: Read) -> None:
         """A device read something. Never blocks; at the bound the read is rejected, loudly."""
         if isinstance(read, TagRead):
-            return
-        try:
+            self._read_tag(read)
+        elif self._has_room():
             self._queue.put_nowait(read)
-        except asyncio.QueueFull:
+        else:
             code = read.text if isinstance(read, BarcodeRead) else ""
             self._say("reject", "too_fast", _Source(code, read.device, read.at), {"code": code})
+
+    def _has_room(self) -> bool:
+        """For what a person does; tags have a room of their own."""
+        return self._queue.qsize() - self._tags_waiting < MOST_WAITING
+
+    def _read_tag(self, read: TagRead) -> None:
+        """A tag was read, perhaps for the hundredth time this second: take it when it comes into view."""
+        view, key = self._view_of(read)
+        if not view.comes(key, read.monotonic_ns):
+            return
+        if self._tags_waiting < MOST_TAGS_WAITING:
+            self._tags_waiting += 1
+            self._queue.put_nowait(read)
+            return
+        # It is taken when it is read again and there is room; said once for all of them.
+        view.retry(key, read.monotonic_ns)
+        if not self._overrun:
+            self._overrun = True
+            self._say(
+                "reject", "too_many_tags", _Source("", read.device, read.at), {"most": MOST_TAGS_WAITING}
+            )
+
+    def _view_of(self, read: TagRead) -> tuple[InView, bytes]:
+        """Where it is remembered, and as what."""
+        if read.epc is not None:
+            return self._tags, read.epc
+        return self._cards, (read.text or "").encode()
 
     async def undo(self, event_id: str | None) -> Shown:
         """Take back one recorded scan, else the newest. In order with the reads. Raises Busy."""
@@ -149,13 +192,10 @@ class Station:
         return await self._wish("document", document_id)
 
     async def _wish(self, kind: str, value: str | None) -> Shown:
+        if not self._has_room():
+            raise Busy(f"station {self.name}: {MOST_WAITING} scans are waiting. Try again in a moment")
         wish = _Wish(kind, value, asyncio.get_running_loop().create_future())
-        try:
-            self._queue.put_nowait(wish)
-        except asyncio.QueueFull:
-            raise Busy(
-                f"station {self.name}: {MOST_WAITING} scans are waiting. Try again in a moment"
-            ) from None
+        self._queue.put_nowait(wish)
         return await wish.done
 
     async def run(self) -> None:
@@ -163,6 +203,9 @@ class Station:
         self.refresh()
         while True:
             item = await self._queue.get()
+            if isinstance(item, TagRead):
+                self._tags_waiting -= 1
+                self._overrun = self._overrun and self._tags_waiting > MOST_TAGS_WAITING // 2
             if isinstance(item, _Wish):
                 shown = await self._fulfil(item)
                 if not item.done.done():
@@ -176,20 +219,22 @@ class Station:
         if isinstance(read, BadFrame):
             self._say("reject", "bad_frame", _Source("", read.device, read.at), {"reason": read.reason})
             return
-        assert isinstance(read, BarcodeRead)
-        source = _Source(read.text, read.device, read.at, self._capture.of_read(read), read.raw)
-        if self._guard.is_repeat(read.device, read.raw, read.monotonic_ns):
-            self._say("duplicate", "skipped", source, {"code": read.text})
-            return
+        if isinstance(read, TagRead):
+            code = read.epc.hex().upper() if read.epc is not None else read.text or ""
+            capture = self._capture.of_tag(read, code)
+            source = _Source(code, read.device, read.at, capture, read.raw, tag=read)
+        else:
+            source = _Source(read.text, read.device, read.at, self._capture.of_read(read), read.raw)
+            if self._guard.is_repeat(read.device, read.raw, read.monotonic_ns):
+                self._say("duplicate", "skipped", source, {"code": read.text})
+                return
         try:
-            meaning = understand(
-                parse(read.text, read.symbology), self._shared.reference.now, self._shared.site
-            )
+            meaning = understand(_identity(read), self._shared.reference.now, self._shared.site)
             found = step(self._workflow, self.context(), meaning)
         except Exception:
             # A label must not be able to stop a station: nothing is recorded, and it says so.
-            log.exception("a read could not be understood", station=self.name, code=read.text)
-            self._say("reject", "defect", source, {"code": read.text})
+            log.exception("a read could not be understood", station=self.name, code=source.code)
+            self._say("reject", "defect", source, {"code": source.code})
             return
         await self._take(found, source)
 
@@ -209,13 +254,21 @@ class Station:
     async def _record(self, found: Step, source: _Source) -> Shown:
         assert found.effect.draft is not None
         name, data = found.effect.draft
-        subject = data.get("sku") or data.get("gtin") or data.get("sscc")
+        subject = data.get("sku") or data.get("gtin") or data.get("sscc") or data.get("epc")
         entry, problem = await self._append(name, data, source, subject)
         if entry is None:
-            self._guard.forget(source.device or "", source.raw)
+            self._came_to_nothing(source)
             return self._say("reject", "not_recorded", source, {**found.values, "reason": problem})
         self.refresh()
         return self._say(found.row.outcome, found.row.say, source, found.values, entry.event_id)
+
+    def _came_to_nothing(self, source: _Source) -> None:
+        """The same label, scanned again at once, is no repeat; a tag that stays in view is tried again by itself."""
+        if source.tag is None:
+            self._guard.forget(source.device or "", source.raw)
+        else:
+            view, key = self._view_of(source.tag)
+            view.retry(key, source.tag.monotonic_ns + TAG_RETRY_MS * NS_PER_MS)
 
     async def _append(
         self, name: str, data: dict[str, Any], source: _Source, subject: str | None = None
@@ -421,6 +474,12 @@ class Station:
     def state(self, status: dict[str, Any]) -> dict[str, Any]:
         """What the page shows: see `agent.view`."""
         return view.state(self, self._shared, self._line_up(), status)
+
+
+def _identity(read: BarcodeRead | TagRead) -> Identity:
+    if isinstance(read, TagRead):
+        return identity_of_tag(read.epc, read.pc, read.text)
+    return parse(read.text, read.symbology)
 
 
 def _shortened(name: str, value: object) -> object:

@@ -285,6 +285,8 @@ def _about(context: Context, meaning: Meaning) -> dict[str, Any]:
         "sku": meaning.item.sku if meaning.item is not None else None,
         "gtin": identity.gtin,
         "sscc": identity.sscc,
+        # The SSCC says all that its EPC says; beside a second name, central would take the unit for goods.
+        "epc": identity.epc if identity.sscc is None else None,
         "quantity": meaning.quantity,
         "unit": "base" if meaning.level_known else "label",
         "lot": identity.lot,

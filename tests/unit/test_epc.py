@@ -5,18 +5,10 @@ import random
 import pytest
 
 from identity import Identity, identity_of_tag, parse, read_epc
+from tests.support.tags import epc
 
 SGTIN = "3074257BF7194E4000001A85"
 SSCC = "3174257BF4499602D2000000"
-
-
-def epc(header: int, filter_value: int, partition: int, *numbers: tuple[int, int]) -> bytes:
-    """Put together bit by bit: (number, bits) …"""
-    value = (header << 6) | filter_value << 3 | partition
-    bits = 14
-    for number, width in numbers:
-        value, bits = value << width | number, bits + width
-    return value.to_bytes(bits // 8, "big")
 
 
 def test_an_sgtin_is_a_gtin_with_its_serial_number():

@@ -15,13 +15,14 @@ from agent.capture import boot_id, kernel_clock, rfc3339
 from agent.config import StationSection
 from agent.history import History
 from agent.reference import Lookups, ReferenceData
-from agent.station import MOST_WAITING, Busy, Shared, Shown, Station
+from agent.station import MOST_TAGS_WAITING, MOST_WAITING, Busy, Shared, Shown, Station
 from agent.tasks import Board
-from devices.reads import BadFrame, BarcodeRead
+from devices.reads import BadFrame, BarcodeRead, TagRead
 from service.texts import catalogue
 from sync.journal import Draft, Journal
 from sync.messages import Item, Task, Tasks, Verdict
 from tests.support.agents import LAMP_GS1, MILK, MILK_CASE, SSCC, pick, site
+from tests.support.tags import sgtin, sscc
 from tests.support.wait import eventually_async
 
 SERIAL = "]d2010952123454323721S1"
@@ -93,6 +94,11 @@ class Bench:
         shown = self.stations[station].last
         assert shown is not None
         return shown
+
+    def sight(self, epc: bytes | None, after_ms: int = 10, **told: Any) -> None:
+        """A reader tells of a tag."""
+        self.now_ns += after_ms * 1_000_000
+        self.stations["dock"].read(TagRead("gate", b"frame", epc, self.now_ns / 1e9, self.now_ns, **told))
 
     async def events(self) -> list[dict[str, Any]]:
         return [
@@ -427,3 +433,134 @@ def test_what_the_machine_tells():
     assert kernel_clock() in ("synchronised", "unsynchronised")
     assert len(boot_id()) == 36
     assert rfc3339(1763626530.123456) == "2025-11-20T08:15:30.123456Z"
+
+
+# --- tags --------------------------------------------------------------------------------------------------
+
+
+async def quiet(bench: Bench) -> None:
+    """Everything that waits is done."""
+    await eventually_async(bench.stations["dock"]._queue.empty)
+    await bench.journal.append([])
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_tag_in_view_is_one_scan_with_what_its_epc_says(start: Start):
+    bench = await start()
+    case = sgtin(MILK_CASE, 7)
+    for _ in range(200):
+        bench.sight(case, antenna=2, rssi_dbm=-61.0, pc=0x3000)
+    await eventually_async(lambda: bench.said)
+    await quiet(bench)
+    assert bench.said == [("dock", "gate", "ok")]
+    (event,) = await bench.events()
+    assert event["type"] == "tallyman.received.v1"
+    assert (event["sku"], event["gtin"], event["serial"]) == ("MILK", MILK_CASE, "7")
+    assert (event["epc"], event["quantity"], event["to_location"]) == (case.hex().upper(), 12, "DOCK-1")
+    capture = event["capture"]
+    assert (capture["device"], capture["antenna"], capture["rssi_dbm"]) == ("gate", 2, -61.0)
+    assert (capture["text"], base64.b64decode(capture["raw"])) == (case.hex().upper(), b"frame")
+    assert bench.state()["recorded"][0]["serial"] == "7"
+
+
+async def test_a_tag_that_was_away_comes_again_and_is_counted_once(start: Start):
+    bench = await start()
+    bench.sight(sgtin(MILK, 1))
+    bench.sight(sgtin(MILK, 1), after_ms=29_000)
+    bench.sight(sgtin(MILK, 1), after_ms=31_000)
+    await eventually_async(lambda: len(bench.said) == 2)
+    assert [outcome for _, _, outcome in bench.said] == ["ok", "duplicate"]
+    assert len(await bench.events()) == 1
+
+
+async def test_a_tag_and_the_label_of_the_same_thing_are_one(start: Start):
+    bench = await start()
+    await bench.scan(f"]d201{MILK.zfill(14)}215")
+    bench.sight(sgtin(MILK, 5))
+    await eventually_async(lambda: len(bench.said) == 2)
+    assert [outcome for _, _, outcome in bench.said] == ["ok", "duplicate"]
+
+
+async def test_the_tag_of_a_unit_is_that_unit(start: Start):
+    bench = await start()
+    bench.sight(sscc(SSCC))
+    await eventually_async(lambda: bench.said)
+    (event,) = await bench.events()
+    assert (event["sscc"], event["capture"]["epc"]) == (SSCC, sscc(SSCC).hex().upper())
+    assert "epc" not in event, "the SSCC names it"
+
+
+async def test_an_item_that_nobody_announced_is_recorded_and_a_tag_that_says_nothing_is_not(start: Start):
+    bench = await start()
+    bench.sight(sgtin("09521234500001", 3))
+    bench.sight(bytes.fromhex("E28068940000500A9D2298C6"))
+    await eventually_async(lambda: len(bench.said) == 2)
+    assert [outcome for _, _, outcome in bench.said] == ["ok", "reject"]
+    (event,) = await bench.events()
+    assert (event["gtin"], event["serial"], event["unit"]) == ("09521234500001", "3", "label")
+    last = bench.stations["dock"].last
+    assert last is not None and last.code == "E28068940000500A9D2298C6"
+
+
+async def test_a_card_signs_its_owner_in_whenever_it_is_held_up(start: Start):
+    bench = await start()
+    for _ in range(10):
+        bench.sight(None, after_ms=65, text="BADGE-7")
+    bench.sight(None, after_ms=2000, text="BADGE-7")
+    await eventually_async(lambda: len(bench.said) == 2)
+    await quiet(bench)
+    assert [outcome for _, _, outcome in bench.said] == ["ok", "ok"]
+    assert bench.state()["operator"] == "op-7"
+
+
+async def test_a_tag_that_could_not_be_recorded_is_tried_again_while_it_stays(start: Start):
+    bench = await start()
+    await bench.journal._ask(lambda: bench.journal._store._one("PRAGMA max_page_count = 1"), alone=True)
+    refused = 0
+    while not refused:
+        bench.sight(sgtin(MILK, 1000 + len(bench.said)))
+        said = len(bench.said)
+        await eventually_async(lambda said=said: len(bench.said) > said)
+        refused = [outcome for _, _, outcome in bench.said].count("reject")
+        assert len(bench.said) < 200
+    tag = sgtin(MILK, 1000 + len(bench.said) - 1)
+    said = len(bench.said)
+    for _ in range(220):
+        bench.sight(tag)
+    await eventually_async(lambda: len(bench.said) > said)
+    assert bench.said[said:] == [("dock", "gate", "ok")], "the disk takes writes again"
+
+
+async def test_tags_have_a_room_of_their_own_and_its_bound_is_said_once(start: Start):
+    bench = await start()
+    for serial in range(MOST_TAGS_WAITING + 3):
+        bench.sight(sgtin(MILK, serial), after_ms=0)
+    bench.read("]E0" + MILK, after_ms=0)
+    assert bench.said == [("dock", "gate", "reject")], "a person's scan is taken, and three tags wait in view"
+    last = bench.stations["dock"].last
+    assert last is not None and "More than 5000 tags" in last.text
+    await eventually_async(lambda: len(bench.said) == MOST_TAGS_WAITING + 2, 60)
+    for serial in range(MOST_TAGS_WAITING + 3):
+        bench.sight(sgtin(MILK, serial), after_ms=0)
+    await eventually_async(lambda: len(bench.said) == MOST_TAGS_WAITING + 5, 60)
+    await quiet(bench)
+    assert [outcome for _, _, outcome in bench.said].count("ok") == MOST_TAGS_WAITING + 4
+
+
+async def test_tags_that_stayed_in_view_over_a_restart_are_not_counted_again(start: Start):
+    bench = await start()
+    bench.sight(sgtin(MILK, 1))
+    await eventually_async(lambda: bench.said)
+    await bench.scan("TALLYMAN:DONE")
+    now_ns = bench.now_ns
+    bench = await start()
+    bench.stations["dock"].recall(now_ns)
+    bench.now_ns = now_ns
+    for _ in range(100):
+        bench.sight(sgtin(MILK, 1))
+    await quiet(bench)
+    assert (bench.said, len(await bench.events())) == ([], 1)
+    bench.sight(sgtin(MILK, 1), after_ms=31_000)
+    await eventually_async(lambda: bench.said)
+    assert bench.said == [("dock", "gate", "ok")], "it was away, and this is another job"
