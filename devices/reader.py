@@ -114,6 +114,7 @@ class Reader:
         self._opened_ns: int | None = None
         self._warning: str | None = None
         self._was_ready = False
+        self._speechless = False
 
     @property
     def status(self) -> PortStatus:
@@ -134,7 +135,7 @@ class Reader:
                 ending = await self._session()
             except Unavailable as problem:
                 self._tell("failed", str(problem))
-                if not self._reopen:
+                if not (self._reopen or self._has_more_speeds()):
                     raise
             else:
                 if ending.finished:
@@ -143,6 +144,7 @@ class Reader:
                 self._tell("failed", ending.reason)
                 if not self._reopen:
                     return ending
+            self._speechless = self._never_answered()
             if self._worked():
                 failures = 0
             await self._wait(retry_delay_s(failures, self._jitter()))
@@ -218,7 +220,9 @@ class Reader:
         """The device became ready, or has a new complaint."""
         self._warning = warning
         if not ready:
-            self._tell("connecting", "the port is open; waiting for the device to answer")
+            # A device that has never answered stays `failed`, with the reason, while it is asked again and again.
+            if self._status.status != "failed" or not self._speechless:
+                self._tell("connecting", "the port is open; waiting for the device to answer")
         else:
             self._was_ready = True
             # It speaks at the speed it was found at: begin with that one when it comes back.
@@ -243,6 +247,14 @@ class Reader:
         if self._opened_ns is None or not self._was_ready:
             return False
         return self._heard_ns is not None or self._clock().monotonic_ns - self._opened_ns >= SETTLED_S * 1e9
+
+    def _has_more_speeds(self) -> bool:
+        """Whether the device did not answer, and there is a speed that it was not asked at."""
+        return self._never_answered() and self._attempts < len(self._bauds)
+
+    def _never_answered(self) -> bool:
+        """Whether, in the session that ended, the port was open and the device said nothing of use."""
+        return self._opened_ns is not None and not self._was_ready
 
     def _which_bauds(self) -> tuple[int | None, ...]:
         """The speeds to try, in turn, on a serial line."""
