@@ -40,6 +40,10 @@ class FramedDriver(ByteDriver):
     def frame(self, frame: bytes, now: Moment, reads: list[Read]) -> None:
         """Take one valid frame; put what was read into `reads`."""
 
+    def garbage(self, sample: bytes, size: int) -> str:
+        """What to say of so many bytes that are no frame, of which these are the first."""
+        return f"{size} bytes that are no frame: a loose cable, or another device's answer"
+
     def open(self, now: Moment) -> None:
         """Forget what came before the port was opened."""
         self._forget()
@@ -50,13 +54,13 @@ class FramedDriver(ByteDriver):
         rest = self._scan(self._rest + data if self._rest else data, now, reads)
         assert len(rest) <= self.MAX_FRAME, "measure waits for more than a frame"
         self._rest = rest
-        self._stalled_ns = now.monotonic_ns + self.STALL_MS * NS_PER_MS if rest else None
-        if not rest and self._skipped:
-            self._report_skipped(now, reads)
+        # Garbage waits too: its next byte is as much the same garbage as if it had come in the same piece.
+        waits = rest or self._skipped
+        self._stalled_ns = now.monotonic_ns + self.STALL_MS * NS_PER_MS if waits else None
         return reads
 
     def due_ns(self) -> int | None:
-        """When an unfinished frame counts as none."""
+        """When an unfinished frame counts as none, and garbage as ended."""
         return self._stalled_ns
 
     def tick(self, now: Moment) -> list[Read]:
@@ -109,7 +113,7 @@ class FramedDriver(ByteDriver):
         # Before the device has answered, garbage is what a wrong speed or another device's start looks like:
         # the fault that follows says so once.
         if self.ready:
-            reason = f"{self._skipped} bytes that are no frame: a loose cable, or another device's answer"
+            reason = self.garbage(self._sample, self._skipped)
             reads.append(BadFrame(self.device, reason, self._sample, now.unix_s))
         self._skipped, self._sample = 0, b""
 
