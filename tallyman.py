@@ -211,6 +211,7 @@ def check(
 
 @app.command()
 def read(
+    *,
     driver: Annotated[
         str, typer.Option(help="How the device speaks, for example text-line or camera.", show_default=False)
     ],
@@ -224,18 +225,28 @@ def read(
     ],
     name: Annotated[str, typer.Option(help="What to call the device in the output.")] = "device",
     keep: Annotated[bool, typer.Option("--keep", help="Open the port again whenever it comes back.")] = False,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="End after so many reads.", metavar="N", show_default=False)
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=1e6, help="End after so long.", metavar="S", show_default=False),
+    ] = None,
 ) -> None:
     """Print what a device reads, one JSON object per read.
 
-    It ends with its source, or with Ctrl-C.
+    It ends with its source, after --count or --seconds, or with Ctrl-C, and says on standard error how many
+    reads there were. What drivers there are, and their options: docs/devices.md.
 
     \b
     Examples:
       tallyman read --driver text-line --port 'serial:///dev/ttyACM0?baud=9600'
-      tallyman read --driver text-line --port tcp://192.168.1.20:2112
+      tallyman read --driver m100 --port serial:///dev/ttyUSB0 --seconds 10
+      tallyman read --driver text-line --port tcp://192.168.1.20:2112 --count 1
       tallyman read --driver camera --port file:///photos/label.png
     """
-    raise typer.Exit(room("devices.cli").read(driver=driver, port=port, name=name, keep=keep))
+    command = room("devices.cli").read
+    raise typer.Exit(command(driver=driver, port=port, name=name, keep=keep, count=count, seconds=seconds))
 
 
 @app.command()

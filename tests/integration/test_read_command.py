@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 import zxingcpp
 
 from devices.cli import read as read_command
+from simulators.hardware.device import Thing
+from simulators.hardware.rig import Rig
 
 CONTENT = "01095212345432131726123110ABC123\x1d21SER456"
 
@@ -123,3 +127,83 @@ async def test_the_command_ends_quietly_when_nobody_listens_any_more(tmp_path: P
     err = await asyncio.wait_for(process.stderr.read(), 20)
     assert await asyncio.wait_for(process.wait(), 20) == 0
     assert b"Traceback" not in err and b"Exception" not in err
+
+
+SGTIN = "3074257BF7194E4000001A85"
+OF_THE_TAG = {"kind": "gtin", "gtin": "80614141123458", "serial": "6789"}
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_tags_are_shown_with_what_their_epc_says(capsys: pytest.CaptureFixture[str]) -> None:
+    with Rig("m100", "pty") as rig:
+        rig.see(*(Thing(epc=SGTIN, rssi_dbm=-55) for _ in range(3)), Thing(epc="E28068940000500A9D2298C6"))
+        assert read_command("m100", rig.url, "gate", count=4) == 0
+    out, err = capsys.readouterr()
+    first, *_, last = lines(out)
+    assert (first["kind"], first["epc"], first["rssi_dbm"]) == ("tag", SGTIN, -55)
+    assert first["epc_uri"] == "urn:epc:id:sgtin:0614141.812345.6789"
+    assert first["identity"] == OF_THE_TAG
+    assert last["identity"] == {"kind": "plain"} and "epc_uri" not in last
+    assert "4 reads, 2 distinct, 0 bad frames in" in err.splitlines()[-1]
+
+
+def test_it_ends_after_as_many_reads_as_were_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = tmp_path / "recording"
+    recording.write_bytes(b"A\rB\rC\rD\r")
+    assert read_command("text-line", f"file://{recording}", count=2) == 0
+    out, err = capsys.readouterr()
+    assert [read["text"] for read in lines(out)] == ["A", "B"]
+    assert "2 reads, 2 distinct" in err
+
+
+def test_it_ends_after_the_time_that_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with Rig("text-line", "pty") as rig:
+        assert read_command("text-line", rig.url, seconds=0.3) == 0
+    assert "0 reads, 0 distinct, 0 bad frames in 0." in capsys.readouterr().err
+
+
+def test_of_many_bad_frames_a_few_are_shown_and_all_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = tmp_path / "recording"
+    recording.write_bytes((b"\x00" * 8000 + b"\r") * 500 + b"A\r")
+    assert read_command("text-line", f"file://{recording}") == 0
+    out, err = capsys.readouterr()
+    assert [read["text"] for read in lines(out)] == ["A"]
+    assert err.count("not a read") < 100
+    hidden = sum(int(more) for more in re.findall(r"… and (\d+) more", err))
+    assert err.count("not a read") + hidden == 500
+    assert "1 reads, 1 distinct, 500 bad frames" in err
+
+
+def test_different_things_are_told_apart_up_to_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("devices.cli.MOST_DISTINCT", 3)
+    recording = tmp_path / "recording"
+    recording.write_bytes(b"A\rB\rC\rD\r")
+    assert read_command("text-line", f"file://{recording}") == 0
+    assert "4 reads, at least 3 distinct" in capsys.readouterr().err
+
+
+def test_output_that_nobody_can_take_is_an_error_and_no_traceback(tmp_path: Path) -> None:
+    recording = tmp_path / "recording"
+    recording.write_bytes(b"A-01\r")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            run_read("text-line", f"file://{recording}"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "what was read cannot be printed: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
