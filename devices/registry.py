@@ -35,6 +35,8 @@ DRIVERS: dict[str, Entry] = {
     "m100": Entry("devices.drivers.m100:M100", _LINES, tags=True),
     "chafon": Entry("devices.drivers.chafon:Chafon", _LINES, tags=True),
     "rdm6300": Entry("devices.drivers.rdm6300:Rdm6300", _LINES, tags=True),
+    "a0": Entry("devices.drivers.a0:A0", _LINES, tags=True),
+    "thingmagic": Entry("devices.drivers.thingmagic:ThingMagic", _LINES, tags=True),
     "camera": Entry("devices.drivers.camera:Camera", ("camera", "file"), images=True),
 }
 
