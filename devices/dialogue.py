@@ -28,6 +28,8 @@ class Step:
     attempts: int = 3
     optional: bool = False
     """Without an answer: go on all the same."""
+    again: bytes | None = None
+    """What to say from the second time on, where the protocol marks repetitions; None: the same."""
 
 
 class Dialogue:
@@ -64,6 +66,13 @@ class Dialogue:
             return b""
         return self._next(now)
 
+    def repeat(self, now: Moment) -> bytes:
+        """The device did not understand: say it again at once, if it was not said too often."""
+        step = self.step
+        if step is None or step.answer is None or self._attempts >= step.attempts:
+            return b""
+        return self._say(now)
+
     def tick(self, now: Moment) -> bytes:
         """Time passed: a pause is over, or a question is asked again, or given up."""
         step = self.step
@@ -91,7 +100,7 @@ class Dialogue:
             return b""
         self._attempts += 1
         self._due_ns = now.monotonic_ns + step.wait_ms * NS_PER_MS
-        return step.send
+        return step.send if self._attempts == 1 or step.again is None else step.again
 
 
 class TalkingDriver(FramedDriver):
@@ -128,6 +137,11 @@ class TalkingDriver(FramedDriver):
         if self._dialogue is not None:
             self.send(self._dialogue.heard(answer, now))
             self._look(now)
+
+    def repeat(self, now: Moment) -> None:
+        """The device asks to be told again."""
+        if self._dialogue is not None:
+            self.send(self._dialogue.repeat(now))
 
     @property
     def conversing(self) -> bool:
