@@ -26,6 +26,8 @@ class Delivery:
 
     part: int
     parts: int
+    tells: bool
+    """The host learns of a thing from it."""
     status: Status = "under way"
     why: str = ""
 
@@ -103,7 +105,7 @@ class Ledger:
 
     def under_way(self, frame: Frame) -> Delivery:
         """A frame is about to be sent."""
-        delivery = Delivery(frame.part, frame.parts)
+        delivery = Delivery(frame.part, frame.parts, bool(frame.things))
         with self._lock:
             for thing in frame.things:
                 if thing.number in self._pages:

@@ -156,3 +156,10 @@ class Device:
         they end as a frame ends.
         """
         return False
+
+    def survives(self, data: bytes, damaged: bytes) -> bool:
+        """Whether a host may read a frame of these bytes rightly although they came damaged, or not all of them.
+
+        With a checksum over everything: no. Say yes where bytes do not matter, such as the second of two ends.
+        """
+        return False

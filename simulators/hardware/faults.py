@@ -23,6 +23,8 @@ PIECES_MOST: Final = 8
 DELAY_S: Final = (0.03, 0.2)
 NOISE_MOST_BYTES: Final = 12
 AWAY_S: Final = (0.05, 0.3)
+UNPLUG_SHARE: Final = 0.2
+"""Now and then: so many of the frames that drew `unplug` meet it; the others pass. It costs all that waits behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,12 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The frame is out. `lost`: why the host cannot have it; empty if it went out untouched."""
+    """The frame is out."""
 
     lost: str = ""
+    """Why the host cannot have it; empty if it went out untouched."""
+    unsure: str = ""
+    """Why the host may have it or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +135,7 @@ class Plan:
     """What is done with one frame."""
 
     fault: Fault | None
+    """Which it met, if it met one."""
     steps: list[Step]
 
 
@@ -140,15 +146,22 @@ class Cable:
         seed: the same seed gives the same thing the same fault.
         faults: which there are, from `FAULTS`; none: a good cable.
         rate: the probability that a frame meets one of them.
+        survives: `Device.survives`.
 
     Raises:
         ValueError: the rate is no probability.
     """
 
-    def __init__(self, seed: int | str, faults: Sequence[str] = (), rate: float = RATE) -> None:
+    def __init__(
+        self,
+        seed: int,
+        faults: Sequence[str] = (),
+        rate: float = RATE,
+        survives: Callable[[bytes, bytes], bool] = lambda _data, _damaged: False,
+    ) -> None:
         if not 0 <= rate <= 1:
             raise ValueError(f"the fault rate is a probability from 0 to 1, not {rate:g}")
-        self._seed, self._rate = seed, rate
+        self._seed, self._rate, self._survives = seed, rate, survives
         self._faults = tuple(fault for fault in FAULTS if fault in faults)  # the order given does not matter
         self._for_answers = tuple(fault for fault in self._faults if fault != "unplug")
         self._answers = random.Random(f"{seed}/answers")  # noqa: S311 (simulation)
@@ -170,4 +183,14 @@ class Cable:
         if not faults or not data or rng.random() >= self._rate:
             return Plan(None, [Write(data), End()])
         fault = rng.choice(faults)
-        return Plan(fault, FAULTS[fault](rng, data))
+        if fault == "unplug" and rng.random() >= UNPLUG_SHARE:
+            return Plan(None, [Write(data), End()])
+        return Plan(fault, self._doubted(FAULTS[fault](rng, data), data))
+
+    def _doubted(self, steps: list[Step], data: bytes) -> list[Step]:
+        """A damaged frame that may be read all the same is neither whole nor lost."""
+        for place, step in enumerate(steps[1:], 1):
+            before = steps[place - 1]
+            if isinstance(step, End) and isinstance(before, Stray) and self._survives(data, before.data):
+                steps[place] = End(unsure=step.lost)
+        return steps

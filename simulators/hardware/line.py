@@ -7,9 +7,9 @@ is; nothing waits, so that the device is never deaf. A frame counts as delivered
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from simulators.hardware.account import Delivery, Ledger
+from simulators.hardware.account import Delivery, Ledger, Status
 from simulators.hardware.device import Frame
 from simulators.hardware.faults import Cable, End, Pause, Step, Stray, Unplug, Write
 from simulators.hardware.transports import Gone, Transport
@@ -51,7 +51,7 @@ class Line:
         """Set by the rig: whether somebody has the port open."""
         self._queue: deque[_Queued] = deque()
         self._unread: list[Delivery] = []
-        self._unread_bytes = 0
+        self._unread_bytes = self._telling = 0
         self._begun = self._stray = b""
         self._spoiled = self._torn = False
 
@@ -59,6 +59,11 @@ class Line:
     def waits(self) -> bool:
         """Something is to be sent, or to be read by the host."""
         return bool(self._queue or self._unread_bytes)
+
+    @property
+    def tells(self) -> bool:
+        """Some thing is under way to the host."""
+        return self._telling > 0
 
     def put(self, frames: Iterable[Frame]) -> None:
         """Send these frames, after what is in the queue."""
@@ -83,9 +88,9 @@ class Line:
                 case Pause(wait_s):
                     if now_s < head.since_s + wait_s:
                         break
-                case End(lost):
+                case End():
                     assert head.delivery is not None
-                    self._end(head.delivery, lost)
+                    self._end(head.delivery, head.step)
                 case Unplug():
                     self._queue.popleft()
                     return head.step
@@ -96,7 +101,7 @@ class Line:
     def end(self, why: str) -> None:
         """The session is over: what was not sent is lost, and of what was not read nobody knows."""
         self._confirm()
-        self._decide("uncertain", why)
+        self._decide_all("uncertain", why)
         self._lose(why)
         self._begun = self._stray = b""
 
@@ -108,6 +113,7 @@ class Line:
         for step in steps:
             if isinstance(step, End):
                 self._queue.append(_Queued(step, self._ledger.under_way(frame)))
+                self._telling += bool(frame.things)
                 begins = True
             else:
                 self._queue.append(_Queued(step, begins=begins and isinstance(step, Write)))
@@ -141,17 +147,19 @@ class Line:
             self._stray, self._begun = (self._stray + self._begun)[-_STRAY_MOST_BYTES:], b""
         return True
 
-    def _end(self, delivery: Delivery, lost: str) -> None:
-        if lost:
-            delivery.end("lost", lost)
-            return
-        self._begun = self._stray = b""
-        if self._spoiled:
-            delivery.end("lost", "what was sent before it had no end")
-        elif self._torn:
-            delivery.end("uncertain", THROWN_AWAY)
+    def _end(self, delivery: Delivery, end: End) -> None:
+        if end.lost:
+            self._decide(delivery, "lost", end.lost)
+        elif end.unsure:
+            self._decide(delivery, "uncertain", end.unsure)
         else:
-            self._unread.append(delivery)
+            self._begun = self._stray = b""
+            if self._spoiled:
+                self._decide(delivery, "lost", "what was sent before it had no end")
+            elif self._torn:
+                self._decide(delivery, "uncertain", THROWN_AWAY)
+            else:
+                self._unread.append(delivery)
 
     # --- what became of it -------------------------------------------------------------------------------------
 
@@ -160,20 +168,26 @@ class Line:
             return
         found = self._transport.confirm()
         if found == "read":
-            self._decide("whole")
+            self._decide_all("whole")
         elif found == "unknown":
             self._torn = bool(self._begun)
-            self._decide("uncertain", THROWN_AWAY)
+            self._decide_all("uncertain", THROWN_AWAY)
 
-    def _decide(self, status: Literal["whole", "uncertain"], why: str = "") -> None:
+    def _decide_all(self, status: Status, why: str = "") -> None:
+        """About everything that went out and was not read yet."""
         for delivery in self._unread:
-            delivery.end(status, why)
+            self._decide(delivery, status, why)
         self._unread.clear()
         self._unread_bytes = 0
 
     def _lose(self, why: str) -> None:
+        """Whatever waits to be sent."""
         for queued in self._queue:
             if queued.delivery is not None:
-                queued.delivery.end("lost", why)
+                self._decide(queued.delivery, "lost", why)
         self._queue.clear()
         self._begun = b""
+
+    def _decide(self, delivery: Delivery, status: Status, why: str) -> None:
+        delivery.end(status, why)
+        self._telling -= delivery.tells

@@ -5,7 +5,7 @@ inventory runs for a number of rounds that the host asked for and then falls sil
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
 from simulators.hardware.checks import tag_crc
@@ -19,6 +19,7 @@ VERSION, REGION, SINGLE, MULTIPLE, STOP = 0x03, 0x07, 0x22, 0x27, 0x28
 SET_POWER, GET_POWER, ERROR = 0xB6, 0xB7, 0xFF
 NO_TAG, UNKNOWN_COMMAND = 0x15, 0x17
 """Error codes."""
+_DONE: Final = b"\x00"
 
 _INFO: Final = {0: b"M100 V1.00", 1: b"V2.3.5", 2: b"MagicRF"}
 """Parameter of the version command: hardware, software, maker."""
@@ -115,29 +116,54 @@ class M100(Device):
         return answers
 
     def _answer(self, command: int, parameters: bytes, now_s: float) -> list[Frame]:
-        match command, len(parameters):
-            case (0x03, 1) if parameters[0] in _INFO:
-                return [self._response(VERSION, parameters + _INFO[parameters[0]])]
-            case 0x07, 1:
-                self.region = parameters[0]
-            case 0xB6, 2:
-                self.power_cdbm = int.from_bytes(parameters, "big")
-            case 0xB7, 0:
-                return [self._response(GET_POWER, self.power_cdbm.to_bytes(2, "big"))]
-            case 0x22, 0:
-                return self._found() or [self._error(NO_TAG)]
-            case 0x27, 3:  # a reserved byte (22), the rounds: no answer but the tags
-                self._rounds_left = int.from_bytes(parameters[1:], "big")
-                self._next_round_s = now_s + _ROUND_S
-                return self._found() if self._rounds_left else []
-            case 0x28, 0:
-                self._rounds_left = 0
-            case _:
-                return [self._error(UNKNOWN_COMMAND)]
-        return [self._response(command, b"\x00")]  # done
+        length, answer = _COMMANDS.get(command, (0, None))
+        if answer is None or len(parameters) != length:
+            return [self._error(UNKNOWN_COMMAND)]
+        return answer(self, parameters, now_s)
+
+    def _version(self, parameters: bytes, now_s: float) -> list[Frame]:
+        if parameters[0] not in _INFO:
+            return [self._error(UNKNOWN_COMMAND)]
+        return [self._response(VERSION, parameters + _INFO[parameters[0]])]
+
+    def _set_region(self, parameters: bytes, now_s: float) -> list[Frame]:
+        self.region = parameters[0]
+        return [self._response(REGION, _DONE)]
+
+    def _set_power(self, parameters: bytes, now_s: float) -> list[Frame]:
+        self.power_cdbm = int.from_bytes(parameters, "big")
+        return [self._response(SET_POWER, _DONE)]
+
+    def _get_power(self, parameters: bytes, now_s: float) -> list[Frame]:
+        return [self._response(GET_POWER, self.power_cdbm.to_bytes(2, "big"))]
+
+    def _single(self, parameters: bytes, now_s: float) -> list[Frame]:
+        return self._found() or [self._error(NO_TAG)]
+
+    def _multiple(self, parameters: bytes, now_s: float) -> list[Frame]:
+        """A reserved byte (22) and the number of rounds; there is no answer but the tags."""
+        self._rounds_left = int.from_bytes(parameters[1:], "big")
+        self._next_round_s = now_s + _ROUND_S
+        return self._found() if self._rounds_left else []
+
+    def _stop(self, parameters: bytes, now_s: float) -> list[Frame]:
+        self._rounds_left = 0
+        return [self._response(STOP, _DONE)]
 
     def _response(self, command: int, parameters: bytes) -> Frame:
         return Frame(frame(RESPONSE, command, parameters, self._framing))
 
     def _error(self, code: int) -> Frame:
         return self._response(ERROR, bytes([code]))
+
+
+# Command → how many parameters it has, and who answers.
+_COMMANDS: Final[Mapping[int, tuple[int, Callable[[M100, bytes, float], list[Frame]]]]] = {
+    VERSION: (1, M100._version),
+    REGION: (1, M100._set_region),
+    SINGLE: (0, M100._single),
+    MULTIPLE: (3, M100._multiple),
+    STOP: (0, M100._stop),
+    SET_POWER: (2, M100._set_power),
+    GET_POWER: (0, M100._get_power),
+}

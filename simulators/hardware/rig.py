@@ -65,8 +65,9 @@ class Rig:
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.kind = known("kind of device", kind, KINDS)
-        cable = Cable(seed, [known("fault", fault, FAULTS) for fault in faults], fault_rate)
+        faults = [known("fault", fault, FAULTS) for fault in faults]
         self.device = _build(kind, seed, options or {})
+        cable = Cable(seed, faults, fault_rate, self.device.survives)
         self._transport = open_transport(port, self.device.PORTS)
         self._transport.refusal = lambda: self.device.refusal(time.monotonic())
         self._tell = tell
@@ -321,7 +322,7 @@ class Rig:
             self._ledger.dropped(thing, "left the field before the host asked: too many were there")
         self.device.field.dropped.clear()
         self._holding = frozenset(thing.number for thing in self.device.holding())
-        self._idle = self._plugged and not self._holding and not self._line.waits
+        self._idle = self._plugged and not self._holding and not self._line.tells
 
     def _sleep(self) -> None:
         """Until the host, a user or the time wants something."""

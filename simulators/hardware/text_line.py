@@ -21,6 +21,8 @@ TERMINATORS: Final[Mapping[str, bytes]] = {
     "etx": b"\x03",
     "none": b"",
 }
+# A host may take CR and LF each for an end.
+_EITHER: Final = (b"\r\n", b"\r", b"\n")
 # AIM id → the maker's own letter; what is not here is sent without one.
 _ZEBRA: Final[Mapping[str, str]] = {
     "]E0": "A", "]E4": "A", "]A0": "B", "]F0": "C", "]C0": "D", "]G0": "E", "]I1": "F", "]C1": "K",
@@ -103,6 +105,11 @@ class TextLine(Device):
 
     def spoils(self, stray: bytes) -> bool:
         """A line has no beginning: whatever has no end becomes part of the next one."""
-        if self._terminator in (b"\r\n", b"\r", b"\n"):  # a host may take either for an end
+        if self._terminator in _EITHER:
             return not stray.endswith((b"\r", b"\n"))
         return not (self._terminator and stray.endswith(self._terminator))
+
+    def survives(self, data: bytes, damaged: bytes) -> bool:
+        """Where CR LF ends a line, one of them is enough."""
+        code = data.removesuffix(self._terminator)
+        return self._terminator in _EITHER and damaged.startswith((code + b"\r", code + b"\n"))
