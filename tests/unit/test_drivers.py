@@ -49,6 +49,8 @@ NOISE: dict[str, Noise] = {
     "chafon": Noise(phantoms_per_mb=MEGABYTE * 31 / 2**40 * 1.05),
     # STX, digits and checksum make a frame: no phantoms. A card counts as away after 300 ms without it.
     "rdm6300": Noise(pause_s=0.3),
+    # One event a line: what stands before it on its line belongs to it. Random bytes are no JSON: no phantoms.
+    "impinj-r700": Noise(ends_with=b"\n"),
 }
 
 CASES = [
