@@ -34,5 +34,8 @@ class Kind:
 KINDS: Final[dict[str, Kind]] = {
     "text-line": Kind("simulators.hardware.text_line:TextLine", "code", "a barcode scanner that sends lines"),
     "m100": Kind("simulators.hardware.m100:M100", "epc", "a UHF module M100, QM100, YRM100 or R200"),
+    "chafon": Kind(
+        "simulators.hardware.chafon:Chafon", "epc", "a UHF reader UHFReader18, UHFReader288 or RRU98xx"
+    ),
     "rdm6300": Kind("simulators.hardware.rdm6300:Rdm6300", "card", "a reader of 125 kHz cards"),
 }
