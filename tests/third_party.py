@@ -1,0 +1,154 @@
+"""python -m tests.third_party FOLDER: other people's recordings through our drivers, as a table.
+
+FOLDER holds what is described in each `check_…` below; what is not there is left out. A row says what was stated, what we
+read, and whether they agree. The status is 1 if any row does not.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from devices.framing import FramedDriver
+from devices.reads import BadFrame, Read, TagRead
+from tests.support.drivers import Bench, build
+
+# Family in frames.json → our driver.
+FAMILIES = {
+    "chafon_uhfreader": "chafon",
+    "m100_r200": "m100",
+    "r2000_a0": "a0",
+    "rdm6300": "rdm6300",
+    "thingmagic": "thingmagic",
+    "zebra_ssi": "zebra-ssi",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recording."""
+
+    what: str
+    stated: str
+    found: str
+    agrees: bool
+
+
+def main(folder: Annotated[Path, typer.Argument(help="Where the recordings are.", exists=True)]) -> None:
+    """Check our drivers against other people's recordings."""
+    rows = [row for check in (check_frames, check_llrp, check_json) for row in check(folder)]
+    width = max((len(row.what) for row in rows), default=0)
+    for row in rows:
+        print(f"{'✓' if row.agrees else '✗'} {row.what:<{width}}  {row.stated}  →  {row.found}")
+    wrong = sum(not row.agrees for row in rows)
+    print(f"{len(rows)} recordings, {wrong} not as stated")
+    raise typer.Exit(1 if wrong or not rows else 0)
+
+
+# --- frames.json: [{"hex", "family", "dir", "valid", "meaning" or "card"}] ---------------------------------------------
+
+
+def check_frames(folder: Path) -> Iterator[Row]:
+    """Frames of serial protocols, some with wrong checksums."""
+    path = folder / "frames.json"
+    for number, stated in enumerate(json.loads(path.read_text()) if path.exists() else []):
+        yield _frame(number, stated)
+
+
+def _frame(number: int, stated: Mapping[str, Any]) -> Row:
+    name = FAMILIES[stated["family"]]
+    data = bytes.fromhex(stated["hex"])
+    valid = _is_valid(name, data, to_reader=stated.get("dir", "").startswith("host"))
+    bench = Bench(build(name))
+    bench.feed(data)
+    bench.wait(1)
+    bench.close()
+    reads = [read for read in bench.reads if not isinstance(read, BadFrame)]
+    expected = list(_tags(stated))
+    found = [_told(read, tag) for read, tag in zip(reads, expected, strict=False)]
+    agrees = valid == stated["valid"] and found == expected and len(reads) == len(expected)
+    what = f"{number:>2} {name} {'→' if stated.get('dir', '').startswith('host') else '←'}"
+    return Row(what, _words(stated["valid"], expected), _words(valid, found), agrees)
+
+
+def _tags(stated: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The reads that are stated; only of frames that are valid."""
+    meaning = stated.get("meaning")
+    if not stated["valid"]:
+        return
+    if "card" in stated:
+        yield {"text": f"{stated['card']:010d}"}
+    if not isinstance(meaning, dict):
+        return
+    for tag in meaning.get("tags", [meaning] if "epc" in meaning and "error" not in meaning else []):
+        members = {"epc": tag["epc"].lower()}
+        renamed = {"rssi": "rssi_raw", "rssi_dbm": "rssi_dbm", "antenna": "antenna"}
+        yield members | {ours: tag[theirs] for theirs, ours in renamed.items() if theirs in tag}
+
+
+def _told(read: Read, members: Mapping[str, Any]) -> dict[str, Any]:
+    """What we read of the members that are stated."""
+    values = {name: getattr(read, name, None) for name in members}
+    return {name: value.hex() if isinstance(value, bytes) else value for name, value in values.items()}
+
+
+def _is_valid(name: str, data: bytes, *, to_reader: bool) -> bool:
+    """Whether the checksum holds, in the direction of the frame."""
+    driver = build(name)
+    assert isinstance(driver, FramedDriver)
+    if to_reader and name in COMMANDS:
+        return COMMANDS[name](data)
+    return driver.measure(data, 0) == len(data)
+
+
+def _words(valid: bool, tags: list[dict[str, Any]]) -> str:
+    return ("valid" if valid else "invalid") + "".join(f" {json.dumps(tag)}" for tag in tags)
+
+
+# Where commands have another shape than answers: LEN, opcode, data, CRC of ThingMagic have no status.
+def _mercury_command(data: bytes) -> bool:
+    from devices.checksums import crc_mercury
+
+    return (
+        data[0] == 0xFF and data[1] + 5 == len(data) and crc_mercury(data[1:-2]) == int.from_bytes(data[-2:])
+    )
+
+
+COMMANDS: dict[str, Callable[[bytes], bool]] = {"thingmagic": _mercury_command}
+
+
+# --- llrp/NAME-000.{bytes,json}: bodies without their header ----------------------------------------------------------
+
+
+def check_llrp(folder: Path) -> Iterator[Row]:
+    """Messages of Impinj readers."""
+    yield from ()
+
+
+# --- readers-json/: events of readers that speak JSON ------------------------------------------------------------------
+
+
+def check_json(folder: Path) -> Iterator[Row]:
+    """What Impinj R700 and Zebra readers send."""
+    for path in sorted((folder / "readers-json").glob("*")):
+        name = "impinj-r700" if "impinj" in path.name else "zebra-iotc"
+        text = path.read_text()
+        bench = Bench(build(name))
+        bench.feed(text.encode() + b"\n")
+        bench.wait(1)
+        bench.close()
+        stated = re.findall(r'"(?:epcHex|idHex)":\s*"([0-9A-F]+)"', text)
+        found = [
+            read.epc.hex().upper()
+            for read in bench.reads
+            if isinstance(read, TagRead) and read.epc is not None
+        ]
+        yield Row(f"{path.name}", " ".join(stated), " ".join(found), found == stated)
+
+
+if __name__ == "__main__":
+    typer.run(main)
