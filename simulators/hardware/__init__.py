@@ -33,9 +33,14 @@ class Kind:
 # Each has the name of its driver.
 KINDS: Final[dict[str, Kind]] = {
     "text-line": Kind("simulators.hardware.text_line:TextLine", "code", "a barcode scanner that sends lines"),
+    "zebra-ssi": Kind("simulators.hardware.zebra_ssi:ZebraSsi", "code", "a Zebra scanner that speaks SSI"),
     "m100": Kind("simulators.hardware.m100:M100", "epc", "a UHF module M100, QM100, YRM100 or R200"),
     "chafon": Kind(
         "simulators.hardware.chafon:Chafon", "epc", "a UHF reader UHFReader18, UHFReader288 or RRU98xx"
     ),
     "rdm6300": Kind("simulators.hardware.rdm6300:Rdm6300", "card", "a reader of 125 kHz cards"),
+    "a0": Kind("simulators.hardware.a0:A0", "epc", "a UHF reader of the A0 family (R2000, E710, IND90x)"),
+    "thingmagic": Kind(
+        "simulators.hardware.thingmagic:ThingMagic", "epc", "a UHF module M6E, M6E Nano or M7E"
+    ),
 }
