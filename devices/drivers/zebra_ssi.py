@@ -61,7 +61,7 @@ _SENDINGS = 3
 _WAKE_MS = 50
 # A packet that is marked as a repetition is one if the same was taken so short a time ago: a scanner repeats after
 # its time-out of 2 s. Later it is the same code, scanned again, whose first sending was lost.
-_REPEAT_MS = 3_000
+_REPEAT_MS = 2_500
 # The pieces of a long code follow our ACK at once, or after at most two repetitions.
 _PIECE_MS = 1_000
 _PIECES_MS = 5_000
