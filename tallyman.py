@@ -250,6 +250,31 @@ def read(
 
 
 @app.command()
+def devices(
+    *,
+    no_ask: Annotated[
+        bool, typer.Option("--no-ask", help="Only look: open nothing and send nothing.")
+    ] = False,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Ask this address on the usual ports instead.", metavar="H", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array, for programs.")] = False,
+) -> None:
+    """List what is attached, and which driver each device needs.
+
+    Serial lines that no other program uses are asked, politely: the questions change nothing. Each device is shown
+    with a guess, how sure that is, and the lines for agent.toml.
+
+    \b
+    Examples:
+      tallyman devices
+      tallyman devices --host 192.0.2.7
+    """
+    raise typer.Exit(room("devices.listing").devices(ask=not no_ask, host=host, as_json=as_json))
+
+
+@app.command()
 def simulate(
     *,
     kind: Annotated[
@@ -296,7 +321,9 @@ def simulate(
     ] = None,
     list_kinds: Annotated[bool, typer.Option("--list", help="List what can be simulated.")] = False,
 ) -> None:
-    """Be a scanner or a reader: on a pseudo-terminal or a network port, with a cable as bad as you like.
+    """Be a scanner or a reader, on a cable as bad as you like.
+
+    It sits on a pseudo-terminal or on a network port, and works without hardware.
 
     Prints one JSON object for each thing with its fate: whole, lost or uncertain. The same seed and script give the
     same bytes and the same fates.

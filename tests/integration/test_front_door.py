@@ -10,7 +10,19 @@ import pytest
 import tallyman as front_door
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["", "demo", "agent", "central", "central token", "central operator", "broker", "check", "read"]
+COMMANDS = [
+    "",
+    "demo",
+    "agent",
+    "central",
+    "central token",
+    "central operator",
+    "broker",
+    "check",
+    "read",
+    "devices",
+    "simulate",
+]
 AGENT = """\
 [agent]
 id = "dock-2"
