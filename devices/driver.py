@@ -52,6 +52,11 @@ class ByteDriver:
 
     # --- what a driver does -----------------------------------------------------------------------------------
 
+    def describe(self, description: bytes) -> None:
+        """What the system knows of the device, told before `open` where a port can ask: a HID report descriptor;
+        empty: nothing.
+        """
+
     def open(self, now: Moment) -> None:
         """The port was opened on a device that may be in any state. Begin anew; what was known of it is void."""
 

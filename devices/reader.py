@@ -37,6 +37,8 @@ _PLUGGED = ("serial", "evdev", "hidraw")
 _PORTS = {
     ("serial", False): "devices.ports.serial_line",
     ("tcp", False): "devices.ports.tcp",
+    ("evdev", False): "devices.ports.evdev",
+    ("hidraw", False): "devices.ports.hidraw",
     ("file", False): "devices.ports.recording",
     ("file", True): "devices.ports.images",
     ("camera", True): "devices.ports.capture",

@@ -4,6 +4,8 @@
 |---|---|---|
 | `serial:///dev/serial/by-id/…?baud=9600` | a serial line, USB-CDC, Bluetooth, pseudo-terminal | serial_line |
 | `tcp://host:port` | a device that listens, or a terminal server | tcp |
+| `evdev:///dev/input/by-id/…-event-kbd` | a scanner that plays keyboard, grabbed | evdev |
+| `hidraw:///dev/hidraw0` | reports of a HID device | hidraw |
 | `file:///path` | recorded bytes, an image, or a directory of images that is watched | recording, images |
 | `camera://0`, `camera:///dev/v4l/by-id/…` | live pictures | capture |
 

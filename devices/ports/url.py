@@ -9,6 +9,8 @@ from devices.options import Option, choice, nearest, number, yes_or_no
 EXAMPLES = {
     "serial": "serial:///dev/serial/by-id/usb-…?baud=9600",
     "tcp": "tcp://192.0.2.7:2101",
+    "evdev": "evdev:///dev/input/by-id/usb-…-event-kbd",
+    "hidraw": "hidraw:///dev/hidraw0",
     "file": "file:///var/lib/tallyman/images",
     "camera": "camera://0",
 }
@@ -23,6 +25,10 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         Option("rtscts", yes_or_no, False, "hardware flow control"),
     ),
     "tcp": (),
+    "evdev": (
+        Option("grab", yes_or_no, True, "yes: nobody else gets its keys, such as the console; no: everybody"),
+    ),
+    "hidraw": (),
     "file": (
         Option(
             "once", yes_or_no, None, "yes: read what is there, then end; a directory is watched otherwise"

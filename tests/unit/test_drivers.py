@@ -4,6 +4,7 @@ A new driver is tested here as soon as it is in the registry and has a file in t
 """
 
 import random
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +38,19 @@ class Noise:
     """How long after a frame the same one is something new, where the device says everything over and over."""
 
 
+# ENTER, as a keyboard sends it: down, report, up, report.
+ENTER = b"".join(
+    struct.pack("llHHi", 1_790_000_000, 0, *event) for event in ((1, 28, 1), (0, 0, 0), (1, 28, 0), (0, 0, 0))
+)
+
 # Only for protocols without start byte or checksum; the others are held to: no phantom at all.
 NOISE: dict[str, Noise] = {
     # A line has neither start nor checksum: every run of bytes between two terminators is a code. CR and LF are 2 of
     # 256 byte values, so at most so many lines end in a megabyte (and some tolerance of chance).
     "text-line": Noise(ends_with=b"\r", phantoms_per_mb=MEGABYTE / 128 * 1.05),
+    # Bytes that are no event may have been some: the code after them counts only if something ended the one before.
+    # An event has 44 bits in its microseconds that are zero: no phantoms.
+    "keyboard-wedge": Noise(ends_with=ENTER),
     # No start byte. What random bytes must be to become a tag, most easily one that an 18 pushes, which is an EPC and
     # nothing else: one of 65,536 values for command and status, a length that leaves 1 to 31 words, a CRC of 16 bits.
     # That is 31 / 2^40 for each byte. The other forms of a tag have lengths that must add up, and come to less than a
