@@ -25,7 +25,7 @@ from simulators.hardware.device import Reads
 from simulators.hardware.faults import FAULTS, RATE
 from simulators.hardware.rig import Rig, known
 from simulators.hardware.things import Item, as_json, at_rate, make, read_script
-from simulators.hardware.transports import Refused
+from simulators.hardware.transports import IN_PROCESS, Refused
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 """Exit statuses."""
@@ -74,6 +74,8 @@ def main(order: Order) -> int:
         faults = [name.strip() for name in order.faults.split(",") if name.strip()]
         kind = KINDS[known("kind of device", order.kind, KINDS)]
         stop = threading.Event()
+        if order.port.partition(":")[0] == IN_PROCESS:
+            raise ValueError(f"port {order.port!r} is for tests: nobody could open it; try --port pty")
         items = _items(order, kind.reads, stop)
         rig = Rig(
             order.kind,

@@ -60,7 +60,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Unplug:
-    """Hang up, and come back after so long. Rough: without a farewell."""
+    """Hang up, and come back after so long. Rough: at once, whatever the host has not read yet."""
 
     away_s: float
     rough: bool

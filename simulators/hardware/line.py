@@ -20,6 +20,8 @@ QUEUE_MOST: Final = 20_000
 """Steps that wait to be sent; above, frames are lost."""
 WINDOW_BYTES: Final = 2048
 """So much may be unread before the next piece waits: a terminal holds 4095, and a loss must not go unseen."""
+FAREWELL_S: Final = 0.2
+"""A device that goes in good order gives the host so long to read what was sent."""
 THROWN_AWAY: Final = "the host threw away what it had not read, or reads where nobody can see it"
 _STRAY_MOST_BYTES: Final = 256
 
@@ -91,7 +93,10 @@ class Line:
                 case End():
                     assert head.delivery is not None
                     self._end(head.delivery, head.step)
-                case Unplug():
+                case Unplug(rough=rough):
+                    self._confirm()
+                    if not rough and self._unread_bytes and now_s < head.since_s + FAREWELL_S:
+                        break
                     self._queue.popleft()
                     return head.step
             self._queue.popleft()

@@ -25,6 +25,8 @@ _INFO: Final = {0: b"M100 V1.00", 1: b"V2.3.5", 2: b"MagicRF"}
 """Parameter of the version command: hardware, software, maker."""
 _PARAMETERS_MOST: Final = 64
 """A command that announces more is noise; the longest of those below has three."""
+_STALL_S: Final = 0.1
+"""A command that stops in its middle for so long is given up."""
 _TAGS_A_ROUND: Final = 16
 """Q = 4: so many slots."""
 _ROUND_S: Final = 0.05
@@ -50,7 +52,7 @@ class M100(Device):
         if framing not in FRAMINGS:
             raise ValueError(f"framing is one of {', '.join(FRAMINGS)}, not {framing!r}")
         self._framing = framing
-        self._heard = b""
+        self._heard, self._heard_s = b"", 0.0
         self._rounds_left = 0
         self._next_round_s = 0.0
         self.power_cdbm, self.region = 2000, 1
@@ -95,7 +97,8 @@ class M100(Device):
 
     def hear(self, data: bytes, now_s: float) -> list[Frame]:
         """Answer each whole command; what is none is skipped byte by byte."""
-        self._heard += data
+        self._heard = data if now_s > self._heard_s + _STALL_S else self._heard + data
+        self._heard_s = now_s
         answers: list[Frame] = []
         header, end = FRAMINGS[self._framing]
         while (start := self._heard.find(header)) >= 0:
@@ -103,12 +106,13 @@ class M100(Device):
             if len(self._heard) < 5:
                 return answers
             length = int.from_bytes(self._heard[3:5], "big")
-            if length <= _PARAMETERS_MOST and len(self._heard) < length + 7:
+            possible = self._heard[1] == COMMAND and length <= _PARAMETERS_MOST
+            if possible and len(self._heard) < length + 7:
                 return answers
             whole, rest = self._heard[: length + 7], self._heard[length + 7 :]
             body = whole[1:-2]
-            if length <= _PARAMETERS_MOST and whole[-2:] == bytes([sum(body) & 0xFF, end]):
-                answers += self._answer(body[1], body[4:], now_s) if body[0] == COMMAND else []
+            if possible and whole[-2:] == bytes([sum(body) & 0xFF, end]):
+                answers += self._answer(body[1], body[4:], now_s)
                 self._heard = rest
             else:
                 self._heard = self._heard[1:]

@@ -205,13 +205,14 @@ class Rig:
 
     def _ask(self, command: Callable[[], None]) -> None:
         """Have the thread do it, and wait until it did."""
+        if self._closed:
+            self._check()
+            raise RuntimeError(f"the simulated {self.kind} is closed")
         done = threading.Event()
         self._commands.put((command, done))
         self._poke()
         while not done.wait(_LOOK_S):
             self._check()
-            if not self._thread.is_alive():
-                raise RuntimeError(f"the simulated {self.kind} is closed")
 
     def _poke(self) -> None:
         with contextlib.suppress(BlockingIOError):

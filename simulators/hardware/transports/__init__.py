@@ -69,6 +69,8 @@ TRANSPORTS: Final[dict[str, str]] = {
     "tcp": "simulators.hardware.transports.tcp:Tcp",
     "pair": "simulators.hardware.transports.pair:Pair",
 }
+IN_PROCESS: Final = "pair"
+"""Every device can sit on it, and nobody else can open it: for tests."""
 
 
 def open_transport(port: str, usable: Sequence[str]) -> Transport:
@@ -84,7 +86,7 @@ def open_transport(port: str, usable: Sequence[str]) -> Transport:
         raise ValueError(
             f"no port {port!r}{f'; did you mean {near[0]}?' if near else ''} ({_choices(usable)})"
         )
-    if word not in usable:
+    if word not in (*usable, IN_PROCESS):
         raise ValueError(f"this device has no port {word!r} ({_choices(usable)})")
     module, _, name = TRANSPORTS[word].partition(":")
     found: Transport = getattr(importlib.import_module(module), name)(address)

@@ -7,7 +7,7 @@ import pytest
 from simulators.hardware.account import Account, Ledger
 from simulators.hardware.device import Field, Frame, Thing
 from simulators.hardware.faults import Cable, End, Pause, Plan, Step, Stray, Unplug, Write
-from simulators.hardware.line import QUEUE_MOST, WINDOW_BYTES, WRITE_TIMEOUT_S, Line
+from simulators.hardware.line import FAREWELL_S, QUEUE_MOST, WINDOW_BYTES, WRITE_TIMEOUT_S, Line
 from simulators.hardware.transports import Confirmation, Gone
 
 
@@ -281,6 +281,21 @@ def test_the_plug_is_pulled_where_the_cable_says(bench: Bench) -> None:
     bench.line.end("unplugged")
     assert bench.wire.sent == b"a"
     assert bench.fates() == ["lost", "lost"]
+
+
+def test_in_good_order_the_plug_waits_a_moment_for_the_host(bench: Bench) -> None:
+    steps: list[Step] = [Write(b"a"), End(), Unplug(0.1, rough=False)]
+    bench.cable.plans = [steps, steps]
+    bench.line.put([Frame(b"a", (bench.thing(),))])
+    assert bench.advance() is None
+    bench.wire.answer = "read"
+    assert bench.advance() is not None
+    bench.wire.answer = "unread"
+    bench.line.put([Frame(b"a", (bench.thing(),))])
+    assert bench.advance() is None
+    assert bench.advance(FAREWELL_S) is not None
+    bench.line.end("unplugged")
+    assert bench.fates() == ["whole", "uncertain"]
 
 
 def test_where_a_frame_has_no_start_strays_spoil_the_next_and_no_more() -> None:
