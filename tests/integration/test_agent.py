@@ -16,8 +16,11 @@ import numpy as np
 import pytest
 import zxingcpp
 
+from simulators.hardware.device import Thing
+from simulators.hardware.rig import Rig
 from tests.e2e.foreign.central import Central
-from tests.support.agents import LAMP_GS1, MILK, ROOT, SSCC, STRANGE, AgentProgram, pick, site
+from tests.support.agents import LAMP_GS1, MILK, MILK_CASE, ROOT, SSCC, STRANGE, AgentProgram, pick, site
+from tests.support.tags import sgtin, sscc
 from tests.support.wait import eventually
 
 
@@ -192,6 +195,72 @@ def test_an_image_is_one_scan_however_often_the_agent_starts(tmp_path: Path, not
         assert program.state("belt")["count"] == 2
     finally:
         program.close()
+
+
+def test_a_gate_counts_each_tag_once_and_says_how_its_reader_is(broker, tmp_path: Path):
+    program = AgentProgram(tmp_path / "agent", {"dock": "receive"}, broker=broker.port)
+    central = Central(broker.host, broker.port).start()
+    with Rig("m100", f"pty:{tmp_path / 'gate'}") as rig:
+        with program.config.open("a") as config:
+            config.write(
+                f'[[devices]]\nname = "gate"\ndriver = "m100"\nport = "{rig.url}"\n'
+                f'[[devices]]\nname = "mute"\ndriver = "m100"\nport = "serial://{tmp_path / "mute"}"\n'
+                '[[stations]]\nname = "door"\ndevices = ["gate", "mute"]\nworkflow = "receive"\n'
+                'location = "DOCK-1"\n'
+            )
+        master, slave = os.openpty()
+        (tmp_path / "mute").symlink_to(os.ttyname(slave))
+
+        def devices() -> dict[str, dict[str, Any]]:
+            return {each["name"]: each for each in program.state("door")["status"]["devices"]}
+
+        try:
+            program.know()
+            program.start()
+            eventually(lambda: devices()["gate"]["status"] == "online", 10)
+            eventually(lambda: devices()["mute"]["status"] == "failed", 20)
+            assert "no answer to the question for its version" in devices()["mute"]["reason"]
+            tags = [sgtin(MILK_CASE, 1).hex(), sgtin(MILK_CASE, 2).hex(), sscc(SSCC).hex()]
+            for _ in range(5):
+                rig.see(*(Thing(epc=tag, rssi_dbm=-60) for tag in tags))
+            assert rig.settle(10)
+            eventually(lambda: program.state("door")["count"] == 3, 10)
+            eventually(
+                lambda: {entry["verdict"] for entry in program.state("door")["recorded"]} == {"accepted"}, 15
+            )
+            rig.unplug()
+            eventually(lambda: devices()["gate"]["status"] == "failed", 10)
+            rig.plug()
+            eventually(lambda: devices()["gate"]["status"] == "online", 10)
+            rig.see(Thing(epc=tags[0]), Thing(epc=sgtin(MILK, 3).hex()))
+            eventually(lambda: program.state("door")["count"] == 4, 10)
+            metrics = program.get("/metrics").decode()
+            assert 'tallyman_device_reads_total{device="gate"} 17.0' in metrics
+            assert 'tallyman_device_bad_frames_total{device="gate"} ' in metrics
+            recorded = program.state("door")["recorded"]
+        finally:
+            program.close()
+            central.stop()
+            os.close(master)
+            os.close(slave)
+    assert [(entry["gtin"], entry["sscc"], entry["serial"], entry["quantity"]) for entry in recorded] == [
+        (MILK.zfill(14), None, "3", 1),
+        (None, SSCC, None, 1),
+        (MILK_CASE, None, "2", 12),
+        (MILK_CASE, None, "1", 12),
+    ]
+
+
+def test_a_recording_is_no_device_of_an_agent(tmp_path: Path):
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        '[agent]\nid = "a"\nsite = "s"\ndata_dir = "d"\n[mqtt]\nurl = "mqtt://h"\n[http]\nlisten = ":0"\n'
+        '[[devices]]\nname = "old"\ndriver = "text-line"\nport = "file:///recording"\n'
+        '[[stations]]\nname = "x"\ndevices = ["old"]\nworkflow = "receive"\nlocation = "D"\n'
+    )
+    status, said = run(config)
+    assert status == 2
+    assert ":12:" in said and "at every start" in said and "tallyman read" in said
 
 
 def run(config: Path) -> tuple[int, str]:

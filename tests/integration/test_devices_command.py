@@ -349,9 +349,15 @@ async def test_an_address_where_nothing_answers_is_a_failure():
         )
 
 
-def test_an_address_with_nothing_is_status_1(tree: Tree, capsys: pytest.CaptureFixture[str]):
-    assert devices(roots=tree.roots, host="127.0.0.1") == 1
-    assert "127.0.0.1 answers on none of the usual ports" in capsys.readouterr().err
+def test_an_address_with_nothing_is_status_1(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    async def nobody(host: str, _tell: object) -> None:
+        raise Unavailable(f"{host} answers on none")
+
+    monkeypatch.setattr("devices.listing.ask_host", nobody)
+    assert devices(roots=tree.roots, host="[2001:db8::1]") == 1
+    assert "2001:db8::1 answers on none" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
