@@ -287,3 +287,12 @@ def test_opened_again_it_begins_anew() -> None:
     bench.take_sent()
     bench.feed(frame("07720109"))
     assert bench.take_sent() == frame("077400")
+
+
+@pytest.mark.parametrize(
+    ("antennas", "wrong"),
+    [("0,1", "from 1 to 8"), ("9", "from 1 to 8"), ("1,x", "such as 1,2"), ("", "such as 1,2")],
+)
+def test_antennas_that_it_cannot_have(antennas: str, wrong: str) -> None:
+    with pytest.raises(Misconfigured, match=wrong):
+        build("a0", {"antennas": antennas})
