@@ -17,6 +17,7 @@ the maker's library for the 288, where the manuals are silent.
 """
 
 import re
+from collections.abc import Sequence
 from typing import ClassVar
 
 from devices.checksums import crc_mcrf4xx
@@ -104,6 +105,10 @@ _BEEPS: dict[Outcome, tuple[int, int, int]] = {"ok": (2, 1, 1), "duplicate": (2,
 _BEEP_UNIT_MS = 50
 
 
+# Antennas as bits (None: not told), and of each tag: length, EPC, perhaps TID, perhaps signal strength.
+_Found = tuple[int | None, Sequence[bytes]]
+
+
 class Chafon(TalkingDriver):
     """The driver `chafon`."""
 
@@ -147,6 +152,7 @@ class Chafon(TalkingDriver):
         self._told_scan_ms = None if scan_time_ms is None else -(-scan_time_ms // 100) * 100
         # Q and flags, session, no mask (EPC memory, address, length), target A.
         self._round_options = bytes([q | (0x20 if tid else 0), _SESSIONS[session], 1, 0, 0, 0, 0])
+        self._found: _Found | None = None
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -252,7 +258,12 @@ class Chafon(TalkingDriver):
         wait_ms = (times[0] + times[1]) * times[2] * _BEEP_UNIT_MS + _LATE_MS
         send = self._command(_BEEP, bytes(times))
         step = Step("a beep", send, _BEEP, wait_ms=wait_ms, attempts=1, optional=True)
-        self.converse([step], now, self._watch if self._push else self._ask)
+        self.converse([step], now, self._after_beep if self._push else self._ask)
+
+    def _after_beep(self, now: Moment) -> None:
+        self._watch(now)
+        if self._pending is not None:
+            self._beep(now)
 
     def _ask(self, now: Moment) -> None:
         options = b""
@@ -307,7 +318,9 @@ class Chafon(TalkingDriver):
         if command == _INVENTORY:
             self._answered(frame, now, reads)
         elif command == _PUSHED:
-            self._pushed(frame, now, reads)
+            self._take_tags(frame, now, reads)
+            if self.ready:
+                self.heard(_INFO, now)  # it is there, which is what it may have been asked
         elif status == _UNKNOWN_COMMAND:
             self._not_understood(now)
         else:
@@ -340,7 +353,7 @@ class Chafon(TalkingDriver):
     def _answered(self, frame: bytes, now: Moment, reads: list[Read]) -> None:
         status = frame[3]
         if status <= 0x04:
-            self._round_tags(frame, now, reads)
+            self._take_tags(frame, now, reads)
         if "round" not in self._alarms or status == _STATISTICS:
             return
         if status == _MORE:
@@ -371,50 +384,37 @@ class Chafon(TalkingDriver):
     # --- tags -------------------------------------------------------------------------------------------------
 
     def _adds_up(self, frame: bytes) -> bool:
-        """Whether the tags of this frame, if it has any, fill it exactly."""
-        if frame[2] == _INVENTORY and frame[3] <= 0x04:
-            return self._entries(frame) is not None
-        if frame[2] == _PUSHED and frame[3] == _DONE:
-            return self._pushed_entry(frame) is not None
-        return True
+        """Whether the tags of this frame, if it has any, fill it exactly. Leaves them for `frame`, which is next."""
+        command, status = frame[2], frame[3]
+        if command == _INVENTORY and status <= 0x04:
+            self._found = self._in_round(frame)
+        elif command == _PUSHED and status == _DONE:
+            self._found = self._in_push(frame)
+        else:
+            self._found = None, ()
+        return self._found is not None
 
-    def _entries(self, frame: bytes) -> tuple[int | None, list[tuple[int, int]]] | None:
-        """Antennas as bits, and where each entry begins and ends; None: the lengths do not add up."""
+    def _in_round(self, frame: bytes) -> _Found | None:
         if self._dialect != 18 and (entries := _entries(frame, 5, 1)) is not None:
             return frame[4], entries
         if self._dialect != 288 and (entries := _entries(frame, 4, 0)) is not None:
             return None, entries
         return None
 
-    def _pushed_entry(self, frame: bytes) -> tuple[int, int] | None:
-        """The same for a pushed frame: where its entry is. Of an 18, it is the EPC alone, without its length."""
-        end = len(frame) - 2
-        if self._dialect != 18 and _is_entry(frame[5], end - 7):
-            return 5, end
-        if self._dialect != 288 and _is_entry(end - 4, end - 4):
-            return 4, end
+    def _in_push(self, frame: bytes) -> _Found | None:
+        """The entry of a 288; of an 18, the EPC alone, whose length must be put in front of it."""
+        data = frame[4:-2]
+        if self._dialect != 18 and _is_entry(data[1], len(data) - 3):
+            return data[0], (data[1:],)
+        if self._dialect != 288 and _is_entry(len(data), len(data)):
+            return None, (bytes([len(data)]) + data,)
         return None
 
-    def _round_tags(self, frame: bytes, now: Moment, reads: list[Read]) -> None:
-        found = self._entries(frame)
-        assert found is not None, "measure lets nothing through that does not add up"
-        antennas, entries = found
-        for start, end in entries:
-            raw = frame if len(entries) == 1 else frame[start:end]
-            reads.append(self._tag(raw, frame[start:end], antennas, now))
-
-    def _pushed(self, frame: bytes, now: Moment, reads: list[Read]) -> None:
-        if self.ready:
-            self.heard(_INFO, now)  # it is there, which is what it may have been asked
-        if frame[3] != _DONE:
-            return
-        entry = self._pushed_entry(frame)
-        assert entry is not None, "measure lets nothing through that does not add up"
-        if entry[0] == 5:
-            reads.append(self._tag(frame, frame[5 : entry[1]], frame[4], now))
-        else:
-            epc = frame[4 : entry[1]]
-            reads.append(self._tag(frame, bytes([len(epc)]) + epc, None, now))
+    def _take_tags(self, frame: bytes, now: Moment, reads: list[Read]) -> None:
+        assert self._found is not None, "measure lets nothing through that does not add up"
+        antennas, entries = self._found
+        for entry in entries:
+            reads.append(self._tag(frame if len(entries) == 1 else entry, entry, antennas, now))
 
     def _tag(self, raw: bytes, entry: bytes, antennas: int | None, now: Moment) -> Read:
         """Of an entry: length, EPC, perhaps TID; where antennas are told, signal strength, too (no unit is known)."""
@@ -449,7 +449,7 @@ def _is_entry(length: int, there_bytes: int) -> bool:
     return size == there_bytes and size % 2 == 0 and 0 < epc_bytes <= _LONGEST_EPC
 
 
-def _entries(frame: bytes, at: int, tail_bytes: int) -> list[tuple[int, int]] | None:
+def _entries(frame: bytes, at: int, tail_bytes: int) -> list[bytes] | None:
     """The entries behind the number of them at this place; None, if they do not fill the frame exactly."""
     entries = []
     count, at, end = frame[at], at + 1, len(frame) - 2
@@ -459,6 +459,7 @@ def _entries(frame: bytes, at: int, tail_bytes: int) -> list[tuple[int, int]] | 
         size = frame[at] & ~_TID_INCLUDED
         if not _is_entry(frame[at], size):
             return None
-        entries.append((at, at + 1 + size + tail_bytes))
-        at += 1 + size + tail_bytes
+        after = at + 1 + size + tail_bytes
+        entries.append(frame[at:after])
+        at = after
     return entries if at == end else None

@@ -29,6 +29,7 @@ TAG = bytes.fromhex("1500010301010ce28068940000500a9d2298c648257e")
 NO_MORE = bytes.fromhex("0700010101001e4b")
 STATISTICS = bytes.fromhex("0c000126010032000000 64c68c")
 PUSHED = bytes.fromhex("1400ee00010ce28068940000500a9d2298c648fa30")
+PUSHED_BY_18 = frame(0, 0xEE, bytes.fromhex("00e28068940000500a9d2298c6"))
 HEARTBEAT = frame(0, 0xEE, bytes.fromhex("28000000010100000000000005"))
 
 
@@ -321,9 +322,13 @@ def test_an_18_is_set_to_scan_mode_and_beeps_at_once() -> None:
     assert bench.driver.ready and bench.driver.goodbye() == ANSWER_MODE
     bench.driver.feedback("reject", bench.now)
     bench.driver.feedback("ok", bench.now)
-    bench.feed(b"")
-    assert bench.take_sent() == BEEPS["reject"]
-    bench.wait(12.5)
+    bench.feed(PUSHED_BY_18, done(0x33), done(0x33))
+    assert bench.take_sent() == BEEPS["reject"] + BEEPS["ok"]
+    bench.wait(9.5)
+    bench.driver.feedback("ok", bench.now)
+    bench.wait(1)  # the question whether it is there is put off while it owes the answer to a beep
+    assert bench.take_sent() == BEEPS["ok"]
+    bench.wait(10.5)
     assert bench.take_sent() == frame(0, 0x21, b"")
     bench.feed(INFO_18)
     assert bench.driver.fault is None
@@ -403,3 +408,25 @@ def test_a_reader_with_another_address_is_not_heard() -> None:
     meeting = Meeting(Simulated(random.Random(1), address="9"))
     meeting.pass_time(1)
     assert meeting.bench.driver.ready
+
+
+def test_the_simulated_reader_keeps_the_makers_rules() -> None:
+    device = Simulated(random.Random(1), address="2")
+    asked = frame(2, 0x21, b"")
+    assert device.hear(frame(3, 0x21, b""), 0) == []
+    assert [each.data for each in device.hear(asked[:-1] + b"\0", 1)] == [frame(2, 0, b"\xfe")]
+    assert [each.data for each in device.hear(frame(2, 0x99, b""), 2)] == [frame(2, 0, b"\xfe")]
+    for command in (0x01, 0x25, 0x2F, 0x33, 0x76):
+        assert [each.data[2:4] for each in device.hear(frame(2, command, b""), 3)] == [bytes([command, 0xFD])]
+    assert device.hear(asked[:2], 4) + device.hear(asked[2:], 4.1) == []  # the pause was too long
+    assert len(device.hear(asked[:2], 5) + device.hear(asked[2:], 5.01)) == 1
+    assert device.hear(frame(2, 0x01, bytes([4, 0, 1, 0, 0, 0, 0, 0x80, 5])), 6) == []
+    assert device.hear(asked, 6.01) == [] and device.missed == 1
+    assert [each.data for each in device.tick(6.1)] == [frame(2, 0x01, b"\x01\x01\x00")]
+    device.hear(frame(2, 0x76, b"\1"), 7)
+    device.unplugged()
+    assert device.pushes and device.hear(frame(2, 0x33, b"\1\1\1"), 8) == []
+    [frame_] = device.see(Thing(epc="30" * 12, antenna=2), 9)
+    assert frame_.data[2:6] == b"\xee\x00\x02\x0c"
+    [beat] = device.tick(39.1)
+    assert beat.data == frame(2, 0xEE, bytes.fromhex("28 00000001 01010101 00000001"))
