@@ -91,7 +91,11 @@ def main(order: Order) -> int:
     except (OSError, Refused) as problem:
         return _refuse(str(problem), FAILED)
     with rig:
-        return _Run(rig, order, stop).run(items)
+        try:
+            return _Run(rig, order, stop).run(items)
+        except BrokenPipeError:  # whoever read our output has gone: nothing more to say
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return DONE
 
 
 class _Run:
