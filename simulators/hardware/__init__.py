@@ -34,6 +34,9 @@ class Kind:
 KINDS: Final[dict[str, Kind]] = {
     "text-line": Kind("simulators.hardware.text_line:TextLine", "code", "a barcode scanner that sends lines"),
     "zebra-ssi": Kind("simulators.hardware.zebra_ssi:ZebraSsi", "code", "a Zebra scanner that speaks SSI"),
+    "keyboard-wedge": Kind(
+        "simulators.hardware.keyboard_wedge:KeyboardWedge", "code", "a barcode scanner that plays keyboard"
+    ),
     "m100": Kind("simulators.hardware.m100:M100", "epc", "a UHF module M100, QM100, YRM100 or R200"),
     "chafon": Kind(
         "simulators.hardware.chafon:Chafon", "epc", "a UHF reader UHFReader18, UHFReader288 or RRU98xx"

@@ -105,6 +105,8 @@ class Device:
     """Name of an option → what it does and what it may be."""
     PORTS: ClassVar[tuple[str, ...]] = ("pty", "tcp")
     """The transports it can sit on; the first is the usual one."""
+    TERMINAL_URL: ClassVar[str] = "serial://{}"
+    """What the host opens where it sits on a pseudo-terminal: {} is the path."""
 
     def __init__(self, rng: random.Random, **options: str) -> None:
         if options:

@@ -110,7 +110,9 @@ class Rig:
     @property
     def url(self) -> str:
         """What `tallyman read --port` takes; empty for a socket pair."""
-        return self._transport.url
+        url: str = self._transport.url
+        path = url.removeprefix("serial://")
+        return url if path == url else self.device.TERMINAL_URL.format(path)
 
     # --- what happens to it ------------------------------------------------------------------------------------
 

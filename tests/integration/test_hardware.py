@@ -6,7 +6,7 @@ and what nobody showed was not read.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -67,7 +67,7 @@ class Session:
             reader = Reader(
                 "device-1",
                 self.kind,
-                rig.url + OPTIONS.get(self.kind, ""),
+                rig.url,
                 self._read,
                 self.statuses.append,
                 jitter=lambda: 0.9,
