@@ -28,9 +28,6 @@ THINGS = 12
 FAULT_RATE = 0.3
 OPEN_S, TOLD_S, READ_S = 20, 60, 5
 
-# How a driver is pointed at a pseudo-terminal in place of the real device.
-OPTIONS: Mapping[str, str] = {"keyboard-wedge": "?grab=no"}
-
 
 def of_thing(thing: Thing) -> str:
     """What the read of it must say."""
