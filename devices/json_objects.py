@@ -2,8 +2,8 @@
 
 The one idea: where an object ends is told by its brackets alone, and what cannot stand inside an object says at once
 that it was none: a control character in a string, a bracket where no value begins, a letter outside of strings. Then
-its first byte is dropped and the next `{` is tried, as with any frame. While all is well every byte is looked at once,
-else `MAX_TRIES` times more at the most, however the bytes arrive and whoever sends them.
+its first byte is dropped and the next `{` is tried, as with any frame. While all is well, every byte is looked at
+once; else `MAX_TRIES` times more at the most, however the bytes arrive and whoever sends them.
 """
 
 import re

@@ -39,7 +39,7 @@ class BytePump:
         self._ended: asyncio.Future[Ending] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
-        self._told: tuple[bool, str | None] | None = None
+        self._told: tuple[bool, str | None, str | None] | None = None
 
     async def run(self) -> Ending:
         """Feed the driver until the link ends.
@@ -123,9 +123,9 @@ class BytePump:
         if driver.fault is not None:
             self._ended.set_exception(Unavailable(driver.fault))
             return
-        if (driver.ready, driver.warning) != self._told:
-            self._told = (driver.ready, driver.warning)
-            self._ears.condition(*self._told)
+        if (driver.ready, driver.warning, self._link.warning) != self._told:
+            self._told = (driver.ready, driver.warning, self._link.warning)
+            self._ears.condition(driver.ready, "; ".join(filter(None, self._told[1:])) or None)
         self._set_timer(driver.due_ns(), now)
 
     def _set_timer(self, due_ns: int | None, now: Moment) -> None:

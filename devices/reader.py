@@ -41,6 +41,10 @@ _PORTS = {
     ("hidraw", False): "devices.ports.hidraw",
     ("file", False): "devices.ports.recording",
     ("file", True): "devices.ports.images",
+    ("http", False): "devices.ports.web",
+    ("https", False): "devices.ports.web",
+    ("mqtt", False): "devices.ports.mqtt_feed",
+    ("mqtts", False): "devices.ports.mqtt_feed",
     ("camera", True): "devices.ports.capture",
 }
 
@@ -187,6 +191,7 @@ class Reader:
         finally:
             self._pump = None
             link.close()
+            await link.closed()
 
     async def _images(self) -> Ending:
         setup = self._setup

@@ -11,7 +11,7 @@ from typing import Any
 from devices.driver import ByteDriver, ImageDriver
 from devices.errors import Misconfigured, MissingPart
 from devices.options import nearest, take
-from devices.ports.url import OPTIONS, SILENCE, Port, parse_port
+from devices.ports.url import OPTIONS, SILENCE, Port, check_together, parse_port, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ DRIVERS: dict[str, Entry] = {
 # What must be installed for a kind of port, or for images: the modules, and the extra that brings them.
 _PARTS: dict[str, tuple[tuple[str, ...], str]] = {
     "serial": (("serial",), "agent"),
+    **dict.fromkeys(("http", "https"), (("httpx2",), "agent")),
+    **dict.fromkeys(("mqtt", "mqtts"), (("paho",), "agent")),
     "images": (("cv2", "numpy", "zxingcpp"), "camera"),
 }
 
@@ -80,7 +82,8 @@ def set_up(name: str, driver: str, url: str) -> Setup:
     factory = getattr(importlib.import_module(module), cls)
     of_driver = {option.name for option in factory.OPTIONS}
     of_port = (*OPTIONS[port.scheme], SILENCE)
-    known = take(port.options, (*of_port, *factory.OPTIONS), what=f"device {name!r}, port {url!r}")
+    known = take(port.options, (*of_port, *factory.OPTIONS), what=f"device {name!r}, port {shown(url)!r}")
+    check_together(port, known)
     mine = {key: value for key, value in known.items() if key in of_driver}
     built = factory(name, **mine)
     rest = {key: value for key, value in known.items() if key not in of_driver}

@@ -25,7 +25,7 @@ LEVELS: Final = {
 }
 
 # Libraries that tell at "info" what only their developers want to know.
-_QUIET: Final = ("uvicorn", "sqlalchemy", "alembic", "paho", "asyncio", "multipart")
+_QUIET: Final = ("uvicorn", "sqlalchemy", "alembic", "paho", "asyncio", "multipart", "httpx2")
 
 _REDACTED = "[redacted]"
 _SECRET_KEY = re.compile(

@@ -39,6 +39,13 @@ class ByteLink(Protocol):
     def close(self) -> None:
         """Stop and let go. May be called twice."""
 
+    async def closed(self) -> None:
+        """After `close`: wait until the device was let go, for seconds at the most. Most links need not wait."""
+
+    @property
+    def warning(self) -> str | None:
+        """It works, but somebody should look at how the port is set up, or at what was lost."""
+
 
 class ImageLink(Protocol):
     """An open port that delivers images. Every method may take time and runs in the reader's worker thread."""
@@ -58,6 +65,7 @@ class DescriptorLink:
     """
 
     answers = True
+    warning = None
 
     def __init__(self, fd: int, close: Callable[[], None], *, what: str) -> None:
         self._fd = fd
@@ -124,6 +132,9 @@ class DescriptorLink:
                 self._loop.remove_writer(self._fd)
                 self._waiting.clear()
             self._close()
+
+    async def closed(self) -> None:
+        """A descriptor is closed at once."""
 
 
 def _lost(what: str, problem: OSError) -> str:

@@ -16,6 +16,7 @@ class RecordingLink:
     """A regular file, read in a thread: files cannot be watched for readiness."""
 
     answers = False
+    warning = None
 
     def __init__(self, file: BinaryIO, *, what: str) -> None:
         self._file = file
@@ -45,6 +46,9 @@ class RecordingLink:
         if task is not None and not task.done() and task is not asyncio.current_task():
             task.cancel()
         self._file.close()
+
+    async def closed(self) -> None:
+        """A file is closed at once."""
 
 
 async def open_link(port: Port, _options: dict[str, Any], _driver: ByteDriver) -> RecordingLink:

@@ -15,7 +15,7 @@ from devices.ports.url import Port
 CONNECT_TIMEOUT_S = 10.0
 # A device that lost its power says nothing. The kernel asks after 10 s of silence, every 5 s, and gives up after
 # three answers that did not come (tcp(7)): a dead line is known within half a minute.
-_KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 
 
 async def open_link(port: Port, _options: dict[str, Any], _driver: ByteDriver) -> DescriptorLink:
@@ -54,7 +54,7 @@ async def _connect(host: str, number: int) -> socket.socket:
                 problem = ConnectionRefusedError(errno.ECONNREFUSED, "connection refused")
                 continue
             candidate.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEPALIVE:
+            for option, value in KEEPALIVE:
                 candidate.setsockopt(socket.IPPROTO_TCP, option, value)
             unless_connected.pop_all()
             return candidate
