@@ -146,7 +146,8 @@ class ZebraSsi(TalkingDriver):
         self._showing = self._shows
         self._taken, self._taken_ns, self._taken_answer = b"", 0, _ACK
         self._long: _Long | None = None
-        self._damaged = self._asked_again = False
+        self._damaged = self._doubted = False
+        """Something that may have been a packet came damaged: it is to be asked for; nothing was taken since."""
         self._bare = False
         self._wish: tuple[Outcome, int] | None = None
         self._lit = 0
@@ -249,8 +250,9 @@ class ZebraSsi(TalkingDriver):
 
     def tick(self, now: Moment) -> list[Read]:
         """A packet that stopped in the middle is a damaged one."""
-        if self._stalled_ns is not None and now.monotonic_ns >= self._stalled_ns:
-            self._damaged = self._damaged or len(self._rest) >= self._before + _HEADER
+        begun = len(self._rest) >= self._before + _HEADER
+        if begun and self._stalled_ns is not None and now.monotonic_ns >= self._stalled_ns:
+            self._damaged = self._doubted = True
         reads = super().tick(now)
         self._afterwards(now)
         return reads
@@ -272,7 +274,7 @@ class ZebraSsi(TalkingDriver):
         if len(data) < end + _CHECKSUM:
             return 0
         if negative_sum_16(data[start:end]) != data[end] << 8 | data[end + 1]:
-            self._damaged = True
+            self._damaged = self._doubted = True
             return -1
         return end + _CHECKSUM - at
 
@@ -305,14 +307,17 @@ class ZebraSsi(TalkingDriver):
     def _afterwards(self, now: Moment) -> None:
         """Ask for what came damaged; set up a scanner that fell back to bare codes; show what waits to be shown."""
         if self._damaged:
-            self._damaged, self._asked_again = False, True
+            self._damaged = False
             self._answer(_NAK, bytes([_RESEND]))
         if self._bare:
-            self._bare, self.warning = False, _BARE
-            if not self.conversing and "set-up" not in self._alarms:
-                self.set_alarm("set-up", _SET_UP_AGAIN_MS, now)
-                self.converse(self._set_up(), now, self._show)
+            self._set_up_again(now)
         self._show(now)
+
+    def _set_up_again(self, now: Moment) -> None:
+        self._bare, self.warning = False, _BARE
+        if not self.conversing and "set-up" not in self._alarms:
+            self.set_alarm("set-up", _SET_UP_AGAIN_MS, now)
+            self.converse(self._set_up(), now, self._show)
 
     def _answer(self, opcode: int, data: bytes = b"") -> None:
         if len(self._output) < _MAX_ANSWERS_BYTES:
@@ -325,6 +330,8 @@ class ZebraSsi(TalkingDriver):
         opcode, status = frame[self._before + 1], frame[self._before + 3]
         data = frame[self._before + _HEADER : -_CHECKSUM]
         self._damaged = False
+        if self._bare:
+            self._set_up_again(now)
         if opcode in _BY_ITSELF:
             self._take(opcode, status, data, now, reads)
             return
@@ -358,13 +365,13 @@ class ZebraSsi(TalkingDriver):
         same = bytes([opcode]) + data
         lately = now.monotonic_ns - self._taken_ns < _REPEAT_MS * 1_000_000
         # If something came damaged in between, it is that which is sent again, not what was taken before.
-        if status & _AGAIN and same == self._taken and lately and not self._asked_again:
+        if status & _AGAIN and same == self._taken and lately and not self._doubted:
             self._taken_ns = now.monotonic_ns
             self._answer(self._taken_answer)
             return
         if self._long is not None and not self._goes_on(opcode, status, now):
             self._drop_long(now, reads)
-        self._asked_again = False
+        self._doubted = False
         answer, reason = _ACK, b""
         if opcode == _SEGMENT:
             answer, reason = self._segment(data, now, reads)
@@ -383,7 +390,7 @@ class ZebraSsi(TalkingDriver):
             return False
         if opcode == _SEGMENT or status & _AGAIN:
             return True
-        return now.monotonic_ns - self._long.piece_ns < _PIECE_MS * 1_000_000 and not self._asked_again
+        return now.monotonic_ns - self._long.piece_ns < _PIECE_MS * 1_000_000 and not self._doubted
 
     # --- codes ------------------------------------------------------------------------------------------------
 
