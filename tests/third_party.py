@@ -118,7 +118,14 @@ def _mercury_command(data: bytes) -> bool:
     )
 
 
-COMMANDS: dict[str, Callable[[bytes], bool]] = {"thingmagic": _mercury_command}
+# Commands of SSI name another source, which our driver takes from nobody.
+def _ssi_command(data: bytes) -> bool:
+    from devices.checksums import negative_sum_16
+
+    return data[0] + 2 == len(data) and negative_sum_16(data[:-2]) == int.from_bytes(data[-2:])
+
+
+COMMANDS: dict[str, Callable[[bytes], bool]] = {"thingmagic": _mercury_command, "zebra-ssi": _ssi_command}
 
 
 # --- llrp/NAME-000.{bytes,json}: bodies without their header ----------------------------------------------------------
