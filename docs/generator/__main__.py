@@ -1,4 +1,7 @@
-"""`python -m docs.generator` writes docs/schemas/, asyncapi.json and openapi.json; `--check` only compares."""
+"""`python -m docs.generator` writes docs/schemas/, asyncapi.json, openapi.json and the tables in devices.md.
+
+With `--check` it only compares.
+"""
 
 import json
 import shutil
@@ -7,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from docs.generator import asyncapi, openapi, schemas
+from docs.generator import asyncapi, devices, openapi, schemas
 from docs.generator.examples import examples
 
 DOCS = Path(__file__).resolve().parent.parent
@@ -22,7 +25,8 @@ def files() -> dict[str, str]:
     found = {f"schemas/{name}.json": schema for name, schema in shapes.items()}
     found["asyncapi.json"] = asyncapi.build(shapes, shown, version)
     found["openapi.json"] = openapi.build(version)
-    return {path: _text(value) for path, value in found.items()}
+    page = devices.fill((DOCS / "devices.md").read_text(encoding="utf-8"))
+    return {"devices.md": page, **{path: _text(value) for path, value in found.items()}}
 
 
 def differences() -> list[str]:
