@@ -107,10 +107,10 @@ class _Run:
         self._complaint = ""
 
     def run(self, items: Iterator[Item]) -> int:
-        self._announce()
         before = {number: signal.signal(number, self._ended) for number in (signal.SIGINT, signal.SIGTERM)}
         player = threading.Thread(target=self._play, args=(items,), name="script", daemon=True)
         try:
+            self._announce()
             player.start()
             self._report_until(player)
         finally:
