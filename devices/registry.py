@@ -34,6 +34,7 @@ DRIVERS: dict[str, Entry] = {
     "text-line": Entry("devices.drivers.text_line:TextLine", _LINES),
     "zebra-ssi": Entry("devices.drivers.zebra_ssi:ZebraSsi", _LINES),
     "keyboard-wedge": Entry("devices.drivers.keyboard_wedge:KeyboardWedge", ("evdev", "file")),
+    "hid-pos": Entry("devices.drivers.hid_pos:HidPos", ("hidraw", "file")),
     "m100": Entry("devices.drivers.m100:M100", _LINES, tags=True),
     "chafon": Entry("devices.drivers.chafon:Chafon", _LINES, tags=True),
     "rdm6300": Entry("devices.drivers.rdm6300:Rdm6300", _LINES, tags=True),

@@ -37,6 +37,7 @@ KINDS: Final[dict[str, Kind]] = {
     "keyboard-wedge": Kind(
         "simulators.hardware.keyboard_wedge:KeyboardWedge", "code", "a barcode scanner that plays keyboard"
     ),
+    "hid-pos": Kind("simulators.hardware.hid_pos:HidPos", "code", "a barcode scanner in HID POS mode"),
     "m100": Kind("simulators.hardware.m100:M100", "epc", "a UHF module M100, QM100, YRM100 or R200"),
     "chafon": Kind(
         "simulators.hardware.chafon:Chafon", "epc", "a UHF reader UHFReader18, UHFReader288 or RRU98xx"
