@@ -242,7 +242,7 @@ async def ask_host(
     known = [service for service in services if service.otherwise in DRIVERS]
     numbers = ", ".join(str(number) for number in (*(service.number for service in known), https))
     tell(f"asking {host} on {numbers}")
-    asked = [*(_ask_service(host, service) for service in known), _ask_r700(host, https)]
+    asked = [*(_ask_service(host, service) for service in known), _ask_r700(host, https, _any_certificate())]
     found = [each for each in await asyncio.gather(*asked) if each is not None]
     if not found:
         raise Unavailable(
@@ -273,18 +273,22 @@ async def _ask_service(host: str, service: Service) -> Found | None:
     return replace(found, driver=service.otherwise, sure=service.sure, why=why)
 
 
-async def _ask_r700(host: str, number: int) -> Found | None:
-    """Whether the address has Impinj's interface: it asks for a password where that begins. None is sent."""
-    if "impinj-r700" not in DRIVERS:
-        return None
-    # Readers have certificates of their own making, and nothing secret is said here.
+def _any_certificate() -> ssl.SSLContext:
+    """Readers have certificates of their own making, and nothing secret is said here."""
     trusting = ssl.create_default_context()
     trusting.check_hostname = False
     trusting.verify_mode = ssl.CERT_NONE
+    return trusting
+
+
+async def _ask_r700(host: str, number: int, tls: ssl.SSLContext | None) -> Found | None:
+    """Whether the address has Impinj's interface: it asks for a password where that begins. None is sent."""
+    if "impinj-r700" not in DRIVERS:
+        return None
     request = f"GET /api/v1/system HTTP/1.1\r\nHost: {_bracketed(host)}\r\nConnection: close\r\n\r\n"
     try:
         async with asyncio.timeout(2 * CONNECT_S):
-            reader, writer = await asyncio.open_connection(host, number, ssl=trusting)
+            reader, writer = await asyncio.open_connection(host, number, ssl=tls)
             try:
                 writer.write(request.encode("idna" if not host.isascii() else "ascii"))
                 status = await reader.readline()

@@ -1,5 +1,6 @@
 """`tallyman devices`: what is attached, from a tree like the kernel's with real pseudo-terminals at its leaves."""
 
+import asyncio
 import json
 import os
 import socket
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from devices import set_up
-from devices.asking import SERVICES, Service, ask_host, in_use, rounds
+from devices.asking import SERVICES, Service, _ask_r700, ask_host, in_use, rounds
 from devices.attached import Roots, usage_pages
 from devices.errors import Unavailable
 from devices.listing import devices, toml
@@ -346,6 +347,38 @@ async def test_an_address_where_nothing_answers_is_a_failure():
     with pytest.raises(Unavailable, match="answers on none of the usual ports"):
         await ask_host(
             "127.0.0.1", lambda _: None, (Service(free_port(), "x", (), "text-line"),), free_port()
+        )
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (b"HTTP/1.1 401 Unauthorized\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\n\r\n{}", True),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", False),
+        (b"SSH-2.0-OpenSSH\r\n", False),
+        (b"x" * 100_000, False),
+        (b"", False),
+    ],
+)
+async def test_what_stands_behind_https_is_known_by_where_it_wants_a_password(answer: bytes, found: bool):
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        number = server.sockets[0].getsockname()[1]
+        guess = await _ask_r700("127.0.0.1", number, None)
+    assert heard[0].startswith(b"GET /api/v1/system HTTP/1.1\r\n") and b"Authorization" not in heard[0]
+    assert (guess is not None) == found
+    if guess is not None:
+        assert (guess.driver, guess.sure, guess.port) == (
+            "impinj-r700",
+            "likely",
+            f"https://127.0.0.1:{number}",
         )
 
 
