@@ -1,7 +1,7 @@
 """python -m tests.third_party FOLDER: other people's recordings through our drivers, as a table.
 
-FOLDER holds what is described in each `check_…` below; what is not there is left out. A row says what was stated, what we
-read, and whether they agree. The status is 1 if any row does not.
+FOLDER holds what is described in each `check_…` below; what is not there is left out. A row says what was stated, what
+we read, and whether they agree. The status is 1 if any row does not.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from devices.checksums import crc_mercury, negative_sum_8, negative_sum_16
 from devices.framing import FramedDriver
 from devices.reads import BadFrame, Read, TagRead
 from tests.support.drivers import Bench, build
@@ -49,7 +50,7 @@ def main(folder: Annotated[Path, typer.Argument(help="Where the recordings are."
     raise typer.Exit(1 if wrong or not rows else 0)
 
 
-# --- frames.json: [{"hex", "family", "dir", "valid", "meaning" or "card"}] ---------------------------------------------
+# --- frames.json: [{"hex", "family", "dir", "valid", "meaning" or "card"}] -----------------------------------
 
 
 def check_frames(folder: Path) -> Iterator[Row]:
@@ -71,6 +72,9 @@ def _frame(number: int, stated: Mapping[str, Any]) -> Row:
     expected = list(_tags(stated))
     found = [_told(read, tag) for read, tag in zip(reads, expected, strict=False)]
     agrees = valid == stated["valid"] and found == expected and len(reads) == len(expected)
+    meaning = stated.get("meaning")
+    if isinstance(meaning, dict) and (version := meaning.get("fw") or meaning.get("text")):
+        agrees = agrees and version in (bench.driver.model or "")
     what = f"{number:>2} {name} {'→' if stated.get('dir', '').startswith('host') else '←'}"
     return Row(what, _words(stated["valid"], expected), _words(valid, found), agrees)
 
@@ -86,7 +90,12 @@ def _tags(stated: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         return
     for tag in meaning.get("tags", [meaning] if "epc" in meaning and "error" not in meaning else []):
         members = {"epc": tag["epc"].lower()}
-        renamed = {"rssi": "rssi_raw", "rssi_dbm": "rssi_dbm", "antenna": "antenna"}
+        renamed = {
+            "rssi": "rssi_raw",
+            "rssi_dbm": "rssi_dbm",
+            "antenna": "antenna",
+            "freq_khz": "frequency_khz",
+        }
         yield members | {ours: tag[theirs] for theirs, ours in renamed.items() if theirs in tag}
 
 
@@ -109,26 +118,21 @@ def _words(valid: bool, tags: list[dict[str, Any]]) -> str:
     return ("valid" if valid else "invalid") + "".join(f" {json.dumps(tag)}" for tag in tags)
 
 
-# Where commands have another shape than answers: LEN, opcode, data, CRC of ThingMagic have no status.
-def _mercury_command(data: bytes) -> bool:
-    from devices.checksums import crc_mercury
-
-    return (
-        data[0] == 0xFF and data[1] + 5 == len(data) and crc_mercury(data[1:-2]) == int.from_bytes(data[-2:])
-    )
-
-
-# Commands of SSI name another source, which our driver takes from nobody.
-def _ssi_command(data: bytes) -> bool:
-    from devices.checksums import negative_sum_16
-
-    return data[0] + 2 == len(data) and negative_sum_16(data[:-2]) == int.from_bytes(data[-2:])
+# Drivers take what devices say, and no commands. Of these: header, length and checksum.
+COMMANDS: dict[str, Callable[[bytes], bool]] = {
+    "a0": lambda data: data[0] == 0xA0 and data[1] + 2 == len(data) and negative_sum_8(data) == 0,
+    "thingmagic": lambda data: (
+        data[0] == 0xFF and data[1] + 5 == len(data) and crc_mercury(data[1:-2]) == _number(data[-2:])
+    ),
+    "zebra-ssi": lambda data: data[0] + 2 == len(data) and negative_sum_16(data[:-2]) == _number(data[-2:]),
+}
 
 
-COMMANDS: dict[str, Callable[[bytes], bool]] = {"thingmagic": _mercury_command, "zebra-ssi": _ssi_command}
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "big")
 
 
-# --- llrp/NAME-000.{bytes,json}: bodies without their header ----------------------------------------------------------
+# --- llrp/NAME-000.{bytes,json}: bodies without their header -------------------------------------------------
 
 
 def check_llrp(folder: Path) -> Iterator[Row]:
@@ -136,7 +140,7 @@ def check_llrp(folder: Path) -> Iterator[Row]:
     yield from ()
 
 
-# --- readers-json/: events of readers that speak JSON ------------------------------------------------------------------
+# --- readers-json/: events of readers that speak JSON --------------------------------------------------------
 
 
 def check_json(folder: Path) -> Iterator[Row]:
