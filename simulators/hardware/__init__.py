@@ -47,4 +47,10 @@ KINDS: Final[dict[str, Kind]] = {
     "thingmagic": Kind(
         "simulators.hardware.thingmagic:ThingMagic", "epc", "a UHF module M6E, M6E Nano or M7E"
     ),
+    "impinj-r700": Kind(
+        "simulators.hardware.impinj_r700:ImpinjR700", "epc", "an Impinj R700 with its IoT device interface"
+    ),
+    "zebra-iotc": Kind(
+        "simulators.hardware.zebra_iotc:ZebraIotc", "epc", "a Zebra FX9600 or RFD40 with the IoT Connector"
+    ),
 }

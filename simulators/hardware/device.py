@@ -64,6 +64,17 @@ class Frame:
     """A thing that needs several frames is whole when all of them arrived in order (a part may be sent again)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a device that is a web server answers to a request."""
+
+    status: int
+    body: bytes = b""
+    """JSON."""
+    stream: bool = False
+    """From now on, its frames go to who asked."""
+
+
 class Field:
     """Things in front of a polled device until its next round. Bounded: the oldest leaves when it is full."""
 
@@ -143,6 +154,12 @@ class Device:
     def refusal(self, now_s: float) -> bytes:
         """What a second client is told before it is hung up on; one at a time is served."""
         return b""
+
+    def request(
+        self, method: str, path: str, body: bytes, login: tuple[str, str] | None, now_s: float
+    ) -> Answer:
+        """A request over HTTP, with user and password if it came with some; for devices that are web servers."""
+        return Answer(404)
 
     def unplugged(self) -> None:
         """Power was lost: forget mode and session. What is in the field stays in front of the device."""

@@ -22,7 +22,7 @@ from simulators.hardware.device import Device, Thing
 from simulators.hardware.faults import FAULTS, RATE, Cable
 from simulators.hardware.line import Line
 from simulators.hardware.things import Item
-from simulators.hardware.transports import open_transport
+from simulators.hardware.transports import Serves, open_transport
 
 SETTLED_S: Final = 0.2
 """While a serial library opens a port, it throws away what has come: `play` waits so long before it shows a thing."""
@@ -70,6 +70,10 @@ class Rig:
         cable = Cable(seed, faults, fault_rate, self.device.survives)
         self._transport = open_transport(port, self.device.PORTS)
         self._transport.refusal = lambda: self.device.refusal(time.monotonic())
+        if isinstance(self._transport, Serves):
+            self._transport.request = lambda method, path, body, login: self.device.request(
+                method, path, body, login, time.monotonic()
+            )
         self._tell = tell
         self._ledger = Ledger()
         self._line = Line(self._transport, cable, self._ledger, self.device.spoils)

@@ -7,7 +7,9 @@ question that an exact account needs: has the host read everything? A new transp
 import difflib
 import importlib
 from collections.abc import Callable, Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
+
+from simulators.hardware.device import Answer
 
 Confirmation = Literal["read", "unread", "unknown"]
 """`read`: the host took everything that was sent from the kernel. `unread`: not yet. `unknown`: some of it was thrown
@@ -63,11 +65,22 @@ class Transport(Protocol):
         """Gone for good. May be called twice."""
 
 
+@runtime_checkable
+class Serves(Protocol):
+    """A transport whose host asks for answers, besides what it is told."""
+
+    request: Callable[[str, str, bytes, tuple[str, str] | None], Answer]
+    """Method, path, body, user and password; set by the rig to `Device.request`."""
+
+
 # The word before the colon → `module:Class`, called with what is behind the colon ("" if nothing is).
 TRANSPORTS: Final[dict[str, str]] = {
     "pty": "simulators.hardware.transports.pty:Pty",
     "tcp": "simulators.hardware.transports.tcp:Tcp",
     "pair": "simulators.hardware.transports.pair:Pair",
+    "http": "simulators.hardware.transports.web:Http",
+    "https": "simulators.hardware.transports.web:Https",
+    "mqtt": "simulators.hardware.transports.mqtt:Mqtt",
 }
 IN_PROCESS: Final = "pair"
 """Every device can sit on it, and nobody else can open it: for tests."""

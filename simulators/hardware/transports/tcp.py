@@ -31,10 +31,7 @@ class Tcp:
 
     def __init__(self, address: str) -> None:
         self.refusal: Callable[[], bytes] = bytes
-        host, _, port = (address or "0").rpartition(":")
-        if not port.isascii() or not port.isdecimal() or int(port) > 65535:
-            raise ValueError(f"a TCP port is tcp:PORT or tcp:HOST:PORT with 0 to 65535, not 'tcp:{address}'")
-        self._listener = _listen(host.strip("[]") or "127.0.0.1", int(port))
+        self._listener = listen(address, "tcp")
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
         self._client: socket.socket | None = None
         self._sessions, self._away = 0, False
@@ -60,7 +57,7 @@ class Tcp:
             except (BlockingIOError, ConnectionAbortedError):
                 break
             if self._away:
-                _reset(client)
+                reset(client)
             elif self._client is not None:
                 with contextlib.suppress(OSError):
                     client.send(self.refusal())
@@ -108,7 +105,7 @@ class Tcp:
 
     def confirm(self) -> Confirmation:
         """Of a client that went with something unread, nothing more is learnt."""
-        if self._outstanding and self._client is not None and _all_read(self._client):
+        if self._outstanding and self._client is not None and all_read(self._client):
             self._outstanding, self._last = False, "read"
         return "unread" if self._outstanding else self._last
 
@@ -116,7 +113,7 @@ class Tcp:
         """A reset, or an end in good order; the port stays ours and everybody who tries it is reset."""
         self._away = True
         if self._client is not None and rough:
-            _reset(self._client)
+            reset(self._client)
         self._drop()
 
     def come_back(self) -> None:
@@ -136,30 +133,40 @@ class Tcp:
                 self._outstanding, self._last = False, "unread"
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(address: str, word: str) -> socket.socket:
+    """At `PORT` of the loopback or at `HOST:PORT`; `word` is the transport's. Raises ValueError, Refused."""
+    name, _, number = (address or "0").rpartition(":")
+    if not number.isascii() or not number.isdecimal() or int(number) > 65535:
+        raise ValueError(
+            f"a {word.upper()} port is {word}:PORT or {word}:HOST:PORT with 0 to 65535, not '{word}:{address}'"
+        )
+    host, port = name.strip("[]") or "127.0.0.1", int(number)
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise Refused(f"{host} is no address: {error.strerror}") from None
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        listener.bind(place)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise Refused(f"cannot listen on {host}:{port}: {error.strerror}; tcp:0 takes a free port") from None
+        raise Refused(
+            f"cannot listen on {host}:{port}: {error.strerror}; {word}:0 takes a free port"
+        ) from None
     listener.setblocking(False)
     return listener
 
 
-def _reset(client: socket.socket) -> None:
+def reset(client: socket.socket) -> None:
+    """Close it with a RST."""
     with contextlib.suppress(OSError):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     client.close()
 
 
-def _all_read(client: socket.socket) -> bool:
+def all_read(client: socket.socket) -> bool:
     """Nothing is on the way, looked at first; and nothing waits at the other end, as far as we can see it."""
     try:
         under_way = struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, b"\0" * 4))[0]
