@@ -40,6 +40,7 @@ DRIVERS: dict[str, Entry] = {
     "rdm6300": Entry("devices.drivers.rdm6300:Rdm6300", _LINES, tags=True),
     "a0": Entry("devices.drivers.a0:A0", _LINES, tags=True),
     "thingmagic": Entry("devices.drivers.thingmagic:ThingMagic", _LINES, tags=True),
+    "llrp": Entry("devices.drivers.llrp:Llrp", ("tcp", "file"), tags=True),
     "impinj-r700": Entry(
         "devices.drivers.impinj_r700:ImpinjR700", ("https", "http", "tcp", "file"), tags=True
     ),
