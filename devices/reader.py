@@ -232,8 +232,7 @@ class Reader:
                 self._tell("connecting", "the port is open; waiting for the device to answer")
         else:
             self._was_ready = True
-            # It speaks at the speed it was found at: begin with that one when it comes back.
-            self._bauds = self._bauds[(self._attempts - 1) % len(self._bauds) :][:1] or self._bauds
+            self._prefer_this_speed()
             self._tell("online", warning)
 
     async def _watch_silence(self) -> None:
@@ -248,6 +247,12 @@ class Reader:
                     self._tell("silent", f"nothing was heard for {self._setup.options['silent_s']} s")
                 left_ns = limit_ns
             await asyncio.sleep(left_ns / 1e9)
+
+    def _prefer_this_speed(self) -> None:
+        """The device was found at the present speed: begin with it when it comes back."""
+        found = (self._attempts - 1) % len(self._bauds)
+        self._bauds = self._bauds[found:] + self._bauds[:found]
+        self._attempts = len(self._bauds)
 
     def _worked(self) -> bool:
         """Whether the session that ended had been of use, so that the next attempt may come at once."""

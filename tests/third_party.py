@@ -1,7 +1,7 @@
 """python -m tests.third_party FOLDER: other people's recordings through our drivers, as a table.
 
-FOLDER holds what is described in each `check_…` below; what is not there is left out. A row says what was stated, what
-we read, and whether they agree. The status is 1 if any row does not.
+FOLDER holds what is described in each `check_…` below; what is not there is left out. A row says what was stated,
+what we read, and whether they agree. The status is 1 if any row does not.
 """
 
 import json

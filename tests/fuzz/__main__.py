@@ -20,7 +20,7 @@ from tests.support.drivers import BYTE_DRIVERS
 
 KEPT = Path(".fuzz")
 ENOUGH_PERCENT = 95.0
-LONGEST_INPUT_BYTES = 4096
+LONGEST_INPUT_BYTES = 20_000
 SLOWEST_INPUT_S = 10
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 from benchmarks.conversation import converse
 from simulators.hardware import KINDS
 from simulators.hardware.things import make
-from tests.fuzz.play import PAUSE_S, cut, option_sets, write
+from tests.fuzz.play import MOST_BYTES, PAUSE_S, cut, option_sets, write
 from tests.support.drivers import build, vectors
 
 THINGS = 6
@@ -25,6 +25,8 @@ def seeds(name: str) -> Iterator[bytes]:
         yield write([(0, setup), (20, data)], options, opened=True, feedback=True)
     for options in range(len(sets)):
         yield conversation(name, options)
+        # More than any frame holds, of what no header is made of.
+        yield write([(0, b"9" * min(MOST_BYTES // 2, 2 * build(name).MAX_FRAME)), (1, b"\r")], options)
 
 
 def conversation(name: str, options: int) -> bytes:
