@@ -47,6 +47,7 @@ KINDS: Final[dict[str, Kind]] = {
     "thingmagic": Kind(
         "simulators.hardware.thingmagic:ThingMagic", "epc", "a UHF module M6E, M6E Nano or M7E"
     ),
+    "llrp": Kind("simulators.hardware.llrp:Llrp", "epc", "a fixed reader that speaks LLRP"),
     "impinj-r700": Kind(
         "simulators.hardware.impinj_r700:ImpinjR700", "epc", "an Impinj R700 with its IoT device interface"
     ),

@@ -151,6 +151,10 @@ class Device:
         protocol ties it to the connection.
         """
 
+    def hangs_up(self) -> bool:
+        """Whether it ends this connection, once all that it said is out. Its power and the port stay."""
+        return False
+
     def refusal(self, now_s: float) -> bytes:
         """What a second client is told before it is hung up on; one at a time is served."""
         return b""

@@ -63,6 +63,11 @@ class Line:
         return bool(self._queue or self._unread_bytes)
 
     @property
+    def sends(self) -> bool:
+        """Something is to be sent."""
+        return bool(self._queue)
+
+    @property
     def tells(self) -> bool:
         """Some thing is under way to the host."""
         return self._telling > 0

@@ -272,6 +272,10 @@ class Rig:
             self._line.put(self.device.tick(time.monotonic()))
         if (unplug := self._line.advance(time.monotonic())) is not None:
             self._pull(unplug.away_s, rough=unplug.rough)
+        if self._session is not None and not self._line.sends and self.device.hangs_up():
+            self._transport.hang_up(rough=False)
+            self._transport.come_back()
+            self._look_who_is_there()
         self._note()
         for done in finished:
             done.set()
