@@ -7,7 +7,9 @@ port says so for as long as it is open.
 """
 
 import asyncio
+import contextlib
 import secrets
+import socket
 import ssl
 import threading
 from collections import deque
@@ -153,14 +155,14 @@ class FeedLink:
     def _drain(self) -> None:
         """Hand over what waits, some at a time; then, if the connection ended, say so."""
         for _ in range(_AT_ONCE):
+            if self._hear is None:  # not yet, or not any more
+                return
             with self._lock:
                 if not self._waiting:
                     self._draining = False
                     break
                 message = self._waiting.popleft()
                 self._waiting_bytes -= len(message)
-            if self._hear is None:
-                return
             self._hear(message)
         else:
             self._loop.call_soon(self._drain)
@@ -197,6 +199,7 @@ class FeedLink:
             client.username_pw_set(*secret)
         if context is not None:
             client.tls_set_context(context)
+            client.context = context
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
@@ -296,9 +299,26 @@ class FeedLink:
 
 
 class _Client(paho.Client):
-    """Says so when an exception ends its network thread; paho alone would look connected for ever."""
+    """Says so when an exception ends its network thread; paho alone would look connected for ever. And it opens its
+    connection itself: where TLS fails, paho leaves it open, and it asks the environment for a proxy.
+    """
 
     on_thread_failed: Callable[[Exception], None]
+    context: ssl.SSLContext | None = None
+
+    def _create_socket(self) -> socket.socket:
+        """What paho connects with; its certificate is verified as the context says."""
+        connection = socket.create_connection((self.host, self.port), self.connect_timeout)
+        with contextlib.ExitStack() as unless_secure:
+            unless_secure.callback(connection.close)
+            if self.context is not None:
+                connection = self.context.wrap_socket(
+                    connection, server_hostname=self.host, do_handshake_on_connect=False
+                )
+                unless_secure.callback(connection.close)
+                connection.do_handshake()
+            unless_secure.pop_all()
+        return connection
 
     def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
         """What the network thread runs."""

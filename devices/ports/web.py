@@ -143,8 +143,9 @@ class _Session:
 
     async def ask(self, request: Request, driver: WebDriver) -> None:
         """One request; the driver is told the answer. Raises `Unavailable`."""
+        # Connecting, TLS and each silence have their own limit; all together take no longer than all of these.
         try:
-            async with asyncio.timeout(self._answer_s):
+            async with asyncio.timeout(3 * self._answer_s):
                 response = await self._send(request, httpx2.Timeout(self._answer_s))
                 try:
                     body = await _body(response)
@@ -152,7 +153,7 @@ class _Session:
                     await response.aclose()
         except TimeoutError:
             raise Unavailable(
-                f"{self.what} did not answer within {self._answer_s} s: {request.name}"
+                f"{self.what} did not come to an end with its answer within {3 * self._answer_s} s: {request.name}"
             ) from None
         except _FAILURES as problem:
             raise Unavailable(self._unreachable(problem)) from None

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.programs import answers, find_program, free_port, stop_process, tail
@@ -12,16 +13,19 @@ from tests.support.wait import eventually
 _START_S = 10.0
 _CONFIG = """\
 listener {port} {host}
-allow_anonymous true
+{access}
 persistence false
 log_dest file {log}
 """
 
 
 class Broker:
-    """One mosquitto. `start` after `stop` or `kill` gives the same address, without the old memory."""
+    """One mosquitto. `start` after `stop` or `kill` gives the same address, without the old memory.
 
-    def __init__(self) -> None:
+    `access` is what its configuration says of who may do what; `{directory}` in it is where `files` are put, by name.
+    """
+
+    def __init__(self, access: str = "allow_anonymous true", files: Mapping[str, str] | None = None) -> None:
         self.host = "127.0.0.1"
         self.port = free_port()
         self.url = f"mqtt://{self.host}:{self.port}"
@@ -30,7 +34,11 @@ class Broker:
         self._directory.chmod(0o777)
         self._log = self._directory / "mosquitto.log"
         self._config = self._directory / "mosquitto.conf"
-        self._config.write_text(_CONFIG.format(host=self.host, port=self.port, log=self._log))
+        access = access.format(directory=self._directory)
+        self._config.write_text(_CONFIG.format(host=self.host, port=self.port, log=self._log, access=access))
+        for name, content in (files or {}).items():
+            (self._directory / name).write_text(content)
+            (self._directory / name).chmod(0o644)
         self._config.chmod(0o644)
         self._process: subprocess.Popen[bytes] | None = None
 
