@@ -102,7 +102,7 @@ class KeyboardWedge(Device):
                 yield held, _UP
                 held = 0
             if stroke is None:
-                yield from _by_number(character)
+                yield from _by_number(character, utf_8=self._numbers)
                 continue
             modifier, key = stroke
             if modifier:
@@ -143,9 +143,9 @@ def _keys(layout: str) -> dict[str, Stroke]:
     return found
 
 
-def _by_number(character: str) -> Iterator[tuple[int, int]]:
-    """Each byte of its UTF-8 as Alt and four digits."""
-    for byte in character.encode():
+def _by_number(character: str, *, utf_8: bool) -> Iterator[tuple[int, int]]:
+    """Alt and four digits: the character by its number in Windows' code page, or each byte of its UTF-8."""
+    for byte in character.encode("utf-8" if utf_8 or ord(character) > 0xFF else "latin-1"):
         yield ALT, _DOWN
         for digit in f"{byte:04d}":
             yield from ((_KEYPAD[digit], _DOWN), (_KEYPAD[digit], _UP))
