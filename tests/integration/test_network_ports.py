@@ -98,6 +98,7 @@ async def test_a_reader_is_asked_stopped_started_read_and_stopped_again(scheme: 
                 "verify=no is told all the time"
             )
         assert not rig.device.running, "whoever goes stops the inventory"
+        await eventually_async(lambda: rig.heard.count(b"\n") == 5, 5, "the rig wrote down what it was asked")
         paths = [line.split('"path": "')[1].split('"')[0] for line in rig.heard.decode().splitlines()]
         assert paths == [
             "/api/v1/system",
