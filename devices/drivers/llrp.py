@@ -331,7 +331,7 @@ class Llrp(TalkingDriver):
             maker, model = general.integer("DeviceManufacturer"), general.integer("Model")
             maker_name = _MAKERS.get(maker, f"maker {maker}")
             model_name = _MODELS.get((maker, model), f"model {model}")
-            self.model = f"{maker_name} {model_name}, firmware {general.text('FirmwareVersion')[:60]}"
+            self.model = f"{maker_name} {model_name}, {general.text('FirmwareVersion')[:60]}"
 
     def _channels(self) -> tuple[int, ...]:
         """Frequencies in kHz, as reports count them from 1."""

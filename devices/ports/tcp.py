@@ -10,6 +10,7 @@ from typing import Any
 from devices.driver import ByteDriver
 from devices.errors import Unavailable
 from devices.ports.link import DescriptorLink
+from devices.ports.tls import TlsLink, secure
 from devices.ports.url import Port
 
 CONNECT_TIMEOUT_S = 10.0
@@ -18,12 +19,14 @@ CONNECT_TIMEOUT_S = 10.0
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 
 
-async def open_link(port: Port, _options: dict[str, Any], _driver: ByteDriver) -> DescriptorLink:
-    """Connect. Raises `Unavailable` with the reason."""
+async def open_link(port: Port, options: dict[str, Any], _driver: ByteDriver) -> DescriptorLink | TlsLink:
+    """Connect, and agree on TLS if the options say so. Raises `Unavailable` with the reason."""
     what = f"{port.host}:{port.number}"
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             connected = await _connect(port.host, port.number)
+            if options["tls"]:
+                return await secure(connected, port.host, options, what)
     except TimeoutError:
         raise Unavailable(
             f"{what} did not answer within {CONNECT_TIMEOUT_S:.0f} s: check address, cable and firewall"

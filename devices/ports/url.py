@@ -92,7 +92,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         Option("stop", number(1, 2), 1, "stop bits"),
         Option("rtscts", yes_or_no, False, "hardware flow control"),
     ),
-    "tcp": (),
+    "tcp": (Option("tls", yes_or_no, False, "yes: encrypted, as LLRP is at port 5085"), *_TLS),
     "evdev": (
         Option("grab", yes_or_no, True, "yes: nobody else gets its keys, such as the console; no: everybody"),
     ),
@@ -200,6 +200,8 @@ def check_together(port: Port, values: dict[str, Any]) -> None:
             f"would send the password so that anybody on the network can read it; use {port.scheme}s:, or plain=yes"
             " where the network is your own"
         )
+    if values.get("tls") is False and (values["ca_file"] is not None or not values["verify"]):
+        wrong.append("ca_file= and verify= say whom to trust in TLS; add tls=yes, or leave them out")
     if values.get("verify") is False and values["ca_file"] is not None:
         wrong.append("verify=no trusts anybody, so ca_file= has no use; leave one of them out")
     if (values.get("cert_file") is None) != (values.get("key_file") is None):

@@ -88,7 +88,7 @@ def test_it_waits_to_be_greeted_and_goes_through_the_start_up_step_by_step() -> 
     bench.feed(GREETING)
     assert bench.take_sent().hex() == "04400000000a00000063" + "04010000000b0000000200"
     bench.feed(reply(11, 2, capabilities()))
-    assert bench.driver.model == "Impinj Speedway R420, firmware 5.14.0.240"
+    assert bench.driver.model == "Impinj Speedway R420, 5.14.0.240"
     steps = []
     for type_ in (31, 13, 13, 30, 34, 32):
         [(asked_type, number, body)] = sent(bench)
@@ -164,14 +164,14 @@ def test_what_the_reader_cannot_do_is_said_at_once() -> None:
 def test_another_reader_is_named_by_its_numbers() -> None:
     general = struct.pack(">HHIIH", 8, 0, 4711, 12, 3) + b"1.0"
     bench = asked(Bench(build("llrp")), STATUS_OK + tlv(137, general))
-    assert bench.driver.model == "maker 4711 model 12, firmware 1.0"
+    assert bench.driver.model == "maker 4711 model 12, 1.0"
 
 
 def test_its_question_for_finding_devices_is_answered_without_being_opened() -> None:
     driver = build("llrp")
     assert driver.ASK.hex() == "04010000000b0000000101"
     Bench(driver).feed(GREETING, reply(11, 1, capabilities()))
-    assert driver.model == "Impinj Speedway R420, firmware 5.14.0.240"
+    assert driver.model == "Impinj Speedway R420, 5.14.0.240"
 
 
 # --- refusals ------------------------------------------------------------------------------------------------------
