@@ -12,8 +12,6 @@ from devices.registry import DRIVERS, set_up
 VECTORS = Path(__file__).parents[1] / "vectors"
 BYTE_DRIVERS = tuple(name for name, entry in DRIVERS.items() if not entry.images)
 NS_PER_S = 1_000_000_000
-# Protocols without a checksum: on a bad cable they may read what nobody printed.
-MAY_MISREAD = frozenset({"text-line", "keyboard-wedge", "hid-pos", "llrp", "impinj-r700", "zebra-iotc"})
 
 
 def build(name: str, options: Mapping[str, str] | None = None) -> ByteDriver:

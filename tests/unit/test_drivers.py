@@ -4,8 +4,6 @@ A new driver is tested here as soon as it is in the registry and has a file in t
 """
 
 import random
-import struct
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -22,55 +20,13 @@ from tests.support.drivers import (
     matches,
     vectors,
 )
-
-MEGABYTE = 1_000_000
-
-
-@dataclass(frozen=True)
-class Noise:
-    """What follows from a protocol that cannot tell noise from data."""
-
-    ends_with: bytes = b""
-    """What must stand between noise and a frame so that the frame is not touched by it."""
-    phantoms_per_mb: float = 0
-    """How many reads a megabyte of random bytes gives at the most."""
-    pause_s: float = 0
-    """How long after a frame the same one is something new, where the device says everything over and over."""
-
-
-# ENTER, as a keyboard sends it: down, report, up, report.
-ENTER = b"".join(
-    struct.pack("llHHi", 1_790_000_000, 0, *event) for event in ((1, 28, 1), (0, 0, 0), (1, 28, 0), (0, 0, 0))
-)
-
-# Only for protocols without start byte or checksum; the others are held to: no phantom at all.
-NOISE: dict[str, Noise] = {
-    # A line has neither start nor checksum: every run of bytes between two terminators is a code. CR and LF are 2 of
-    # 256 byte values, so at most so many lines end in a megabyte (and some tolerance of chance).
-    "text-line": Noise(ends_with=b"\r", phantoms_per_mb=MEGABYTE / 128 * 1.05),
-    # Bytes that are no event may have been some: the code after them counts only if something ended the one before.
-    # An event has 44 bits in its microseconds that are zero: no phantoms.
-    "keyboard-wedge": Noise(ends_with=ENTER),
-    # No start byte. What random bytes must be to become a tag, most easily one that an 18 pushes, which is an EPC and
-    # nothing else: one of 65,536 values for command and status, a length that leaves 1 to 31 words, a CRC of 16 bits.
-    # That is 31 / 2^40 for each byte. The other forms of a tag have lengths that must add up, and come to less than a
-    # hundredth of it.
-    "chafon": Noise(phantoms_per_mb=MEGABYTE * 31 / 2**40 * 1.05),
-    # STX, digits and checksum make a frame: no phantoms. A card counts as away after 300 ms without it.
-    "rdm6300": Noise(pause_s=0.3),
-    # One event a line: what stands before it on its line belongs to it. Random bytes are no JSON: no phantoms.
-    "impinj-r700": Noise(ends_with=b"\n"),
-}
+from tests.support.noise import CLEAN, MEGABYTE, NOISE
 
 CASES = [
     pytest.param(name, vector, id=f"{name}: {vector['about']}")
     for name in BYTE_DRIVERS
     for vector in vectors(name)
 ]
-
-
-def noise_of(name: str) -> Noise:
-    return NOISE.get(name, Noise())
 
 
 def prepared(name: str, vector: dict[str, Any]) -> Bench:
@@ -153,13 +109,13 @@ def test_a_megabyte_of_noise_raises_nothing_gives_no_phantoms_and_fills_no_memor
             bench.wait(rng.random())
         assert held_bytes(bench.driver) <= fixed + most + 4096
     phantoms = [read for read in ended(bench) if not isinstance(read, BadFrame)]
-    assert len(phantoms) <= noise_of(name).phantoms_per_mb
+    assert len(phantoms) <= NOISE.get(name, CLEAN).phantoms_per_mb
 
 
 @pytest.mark.parametrize("name", BYTE_DRIVERS)
 def test_every_frame_between_noise_is_read(name: str) -> None:
     rng = random.Random(f"between {name}")
-    frames, noise = whole_frames(name), noise_of(name)
+    frames, noise = whole_frames(name), NOISE.get(name, CLEAN)
     bench = Bench(build(name))
     expected: list[dict[str, Any]] = []
     noisy = 0
@@ -180,7 +136,7 @@ def test_every_frame_between_noise_is_read(name: str) -> None:
 @pytest.mark.parametrize("name", BYTE_DRIVERS)
 def test_noise_inside_a_frame_costs_that_frame_and_no_other(name: str) -> None:
     rng = random.Random(f"inside {name}")
-    frames, noise = whole_frames(name), noise_of(name)
+    frames, noise = whole_frames(name), NOISE.get(name, CLEAN)
     bench = Bench(build(name))
     expected: list[dict[str, Any]] = []
     for _ in range(300):
