@@ -6,84 +6,18 @@ code that does not fit one report goes on in the next. Only where nobody can be 
 layout counts, and then strictly, since nothing else tells a report from noise.
 """
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from devices.codes import MAX_CODE, Codes
 from devices.driver import earliest
 from devices.framing import NS_PER_MS, FramedDriver
-from devices.hid import Field, Report, input_reports
 from devices.options import Option, number
+from devices.pos_reports import USUAL_BYTES, Layout, layout_from_hex, layout_or_reason, usual_layout
 from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read
 from devices.symbologies import AIM_ID
 
-# HID Point of Sale Usage Tables, page 8C; HID Usage Tables, page 01: Byte Count.
-_IDS: Final = range(0x8C00FB, 0x8C00FE)
-_DATA, _CONTINUED, _BYTE_COUNT = 0x8C00FE, 0x8C00FF, 0x01003B
-
-_USUAL_BYTES: Final = 64
-"""A report as long as a packet of a full-speed interrupt endpoint (USB 2.0, §5.7.3)."""
 # The reports of one code follow each other within milliseconds; nobody pulls a trigger so fast.
 _JOIN_MS: Final = 250
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where things stand in a report, in bytes from its beginning."""
-
-    size: int
-    report: int | None
-    """The id in the first byte; None: reports have none."""
-    length: int | None
-    """Where the number of data bytes stands; None: the data end with the last byte that is not zero."""
-    ids: tuple[int, ...]
-    data: int
-    data_most: int
-    continued: tuple[int, int] | None
-    """Byte and bit that say that more follows."""
-    strict: bool = False
-    """Nobody said so: everything that the layout leaves empty must be."""
-
-
-def usual_layout(size: int = _USUAL_BYTES) -> Layout:
-    """Report 2: length, AIM id, data, another id, a reserved byte, and "more follows" (Access-IS LSR118 manual)."""
-    return Layout(size, 2, 1, (2, 3, 4), 5, size - 8, (size - 1, 0), strict=True)
-
-
-def layout_of(reports: dict[int, Report]) -> Layout | None:
-    """The layout of the report that has decoded data; None: there is none. Raises ValueError where it is nonsense."""
-    for report, description in reports.items():
-        data = [each for each in description.fields if each.usage == _DATA]
-        if not data:
-            continue
-        ids = [each for each in description.fields if each.usage in _IDS]
-        for each, place in zip(data, range(data[0].bit, data[0].bit + 8 * len(data), 8), strict=True):
-            _whole_byte(each, place)
-        for each in ids:
-            _whole_byte(each, each.bit)
-        counts = [each for each in description.fields if each.usage == _BYTE_COUNT and each.bits == 8]
-        more = [each for each in description.fields if each.usage == _CONTINUED]
-        return Layout(
-            size=description.bytes_long,
-            report=report or None,
-            length=counts[0].bit // 8 if counts else _first_byte(report, data + ids),
-            ids=tuple(each.bit // 8 for each in sorted(ids, key=lambda each: each.bit)),
-            data=data[0].bit // 8,
-            data_most=len(data),
-            continued=divmod(more[0].bit, 8) if more else None,
-        )
-    return None
-
-
-def _whole_byte(each: Field, place: int) -> None:
-    if each.bits != 8 or each.bit != place or each.bit % 8:
-        raise ValueError("its decoded data or symbology ids are not bytes in a row")
-
-
-def _first_byte(report: int, known: list[Field]) -> int | None:
-    """The length stands first, also where the device does not call it a Byte Count."""
-    first = 1 if report else 0
-    return first if first * 8 < min(each.bit for each in known) else None
 
 
 class HidPos(FramedDriver):
@@ -93,18 +27,24 @@ class HidPos(FramedDriver):
         Option(
             "report_bytes",
             number(16, 1024),
-            _USUAL_BYTES,
+            USUAL_BYTES,
             "how long a report is, where the device does not say so itself",
+        ),
+        Option(
+            "descriptor",
+            layout_from_hex,
+            None,
+            "the device's report descriptor in hex, for recordings; a device is asked for it",
         ),
         *Codes.OPTIONS,
     )
     MAX_FRAME: ClassVar[int] = MAX_CODE
 
-    def __init__(self, device: str, *, report_bytes: int = _USUAL_BYTES, **codes: Any) -> None:
+    def __init__(
+        self, device: str, *, report_bytes: int = USUAL_BYTES, descriptor: Layout | None = None, **codes: Any
+    ) -> None:
         super().__init__(device)
-        self._usual = self._layout = usual_layout(report_bytes)
-        self._others: dict[int, int] = {}
-        """Other reports of the same device: id → bytes."""
+        self._as_set = self._layout = descriptor or usual_layout(report_bytes)
         self._wrong: str | None = None
         self._codes = Codes(device, **codes)
         self._code = bytearray()
@@ -114,26 +54,8 @@ class HidPos(FramedDriver):
         self._join_ns: int | None = None
 
     def describe(self, description: bytes) -> None:
-        """Take the layout from the device's report descriptor; empty: the usual one."""
-        self._layout, self._others, self._wrong = self._usual, {}, None
-        if not description:
-            return
-        try:
-            reports = input_reports(description)
-            layout = layout_of(reports)
-        except ValueError as problem:
-            self._wrong = f"the device's description of its reports cannot be used: {problem}"
-            return
-        if layout is None:
-            self._wrong = (
-                "the device has no reports with decoded data (usage FE of page 8C): set the scanner to HID POS, or"
-                " take the other of its nodes under /dev"
-            )
-            return
-        self._layout = layout
-        self._others = {
-            report: each.bytes_long for report, each in reports.items() if report not in (0, layout.report)
-        }
+        """Take the layout from the device's report descriptor; empty: as set, or the usual one."""
+        self._layout, self._wrong = layout_or_reason(description, self._as_set)
 
     def open(self, now: Moment) -> None:
         """Forget what came before; what the device said of itself stays until it is described anew."""
@@ -148,9 +70,9 @@ class HidPos(FramedDriver):
         """A report of the layout or of another kind, as far as its bytes can be one."""
         layout, left = self._layout, len(data) - at
         if layout.report is not None and data[at] != layout.report:
-            if (other := self._others.get(data[at])) is not None:
+            if (other := layout.others.get(data[at])) is not None:
                 return other if left >= other else 0
-            found = data.find(layout.report, at + 1) if not self._others else at + 1
+            found = data.find(layout.report, at + 1) if not layout.others else at + 1
             return at - (found if found > 0 else len(data))
         report = data[at : at + layout.size]
         if not self._can_be(report):

@@ -1,9 +1,12 @@
 """What is special to HID POS: what the device says of its reports counts. Vectors: tests/unit/test_drivers.py."""
 
+import pytest
+
 from devices.codes import MAX_CODE
 from devices.drivers.hid_pos import HidPos
+from devices.errors import Misconfigured
 from devices.reads import BadFrame, BarcodeRead
-from tests.support.drivers import Bench, assert_reads
+from tests.support.drivers import Bench, assert_reads, build
 from tests.unit.test_hid import SCANNER
 
 
@@ -55,11 +58,20 @@ def test_what_cannot_be_a_scanner_is_a_fault_until_it_is_described_anew() -> Non
     assert wrong.driver.fault is not None and "HID POS" in wrong.driver.fault
     wrong.driver.describe(b"\x26")
     wrong.open()
-    assert wrong.driver.fault is not None and "cannot be used" in wrong.driver.fault
+    assert wrong.driver.fault is not None and "in the middle of an item" in wrong.driver.fault
     wrong.driver.describe(SCANNER)
     wrong.open()
     assert wrong.driver.fault is None
     assert_reads(wrong.feed(report(b"A")), [{"text": "A"}])
+
+
+def test_a_recording_can_be_told_what_its_device_said() -> None:
+    described = Bench(build("hid-pos", {"descriptor": SCANNER.hex()}))
+    described.feed(report(b"A-01", padding=b"9"))
+    assert_reads(described.reads, [{"symbology": "]C0", "text": "A-01"}])
+    for wrong in ("xyz", "26", "058c"):
+        with pytest.raises(Misconfigured, match="hex digits of a report descriptor"):
+            build("hid-pos", {"descriptor": wrong})
 
 
 def test_the_rest_of_a_code_must_follow_at_once() -> None:
