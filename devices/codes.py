@@ -21,9 +21,11 @@ MAX_SUBSTITUTE: Final = 8
 _MAKERS: Final[Mapping[str, Mapping[bytes, Meaning]]] = {"zebra": ZEBRA, "honeywell": HONEYWELL}
 _STARTS: Final = {maker: starts(table) for maker, table in _MAKERS.items()}
 
-# An EAN-13 or EAN-8 is complete after so many digits: what follows is another code of the same scan, such as the
-# GS1-128 beside a coupon, or an add-on.
-_COMPLETE: Final = re.compile(rb"\](?:E0\d{13}|E4\d{8})(?=\][A-UXZcdehopsz][0-9A-Za-z].)", re.DOTALL)
+# An EAN or UPC is complete after so many digits (]E0: 13, a UPC-A also in 12, a UPC-E in 8, as Cino's scanners send
+# them): what follows is another code of the same scan, such as the GS1-128 beside a coupon, or an add-on.
+_COMPLETE: Final = re.compile(
+    rb"\](?:E0(?:\d{12,13}|\d{8})|E4\d{8})(?=\][A-UXZcdehopsz][0-9A-Za-z].)", re.DOTALL
+)
 
 
 def _text_or_byte(part: str) -> bytes:
