@@ -263,7 +263,9 @@ class A0(TalkingDriver):
         """
         length, address, command = head[1], head[2], head[3]
         ours = address == self._address
-        if length + 2 > self.MAX_FRAME or command not in _SHORT or (self._address is not None and not ours):
+        if not _STATUS <= length <= self.MAX_FRAME - 2 or command not in _SHORT:
+            return False
+        if self._address is not None and not ours:
             return False
         return length in _SHORT[command] or (command in _ROUNDS and (ours or _agree(length, head[5])))
 

@@ -354,7 +354,8 @@ class Chafon(TalkingDriver):
         status = frame[3]
         if status <= 0x04:
             self._take_tags(frame, now, reads)
-        if "round" not in self._alarms or status == _STATISTICS:
+        # What has not left us yet, nobody has answered: this one answers an earlier question, a second time or late.
+        if "round" not in self._alarms or status == _STATISTICS or self._output:
             return
         if status == _MORE:
             self._wait_for_round(now)
@@ -363,12 +364,14 @@ class Chafon(TalkingDriver):
             self._miss(refusal, now)
         else:
             self.clear_alarm("round")
-            self._misses = 0
+            was_away, self._misses = self._misses > 0, 0
             antenna = f"antenna {self._antennas[self._turn]}"
             trouble = _TROUBLES.get(status)
             self._note(antenna, trouble and f"{antenna} {trouble}")
             self._turn = (self._turn + 1) % len(self._antennas)
-            if status in _OVER:
+            if was_away and self._dialect != 18:
+                self._configure(now)  # it may have been without power, and what is not saved is lost
+            elif status in _OVER:
                 self._next_round(now)
             else:
                 self.set_alarm("pause", _PAUSE_MS, now)

@@ -22,14 +22,15 @@ _HEADERS = {"bb": (0xBB,), "aa": (0xAA,), "auto": (0xBB, 0xAA)}
 _FIXED = 7  # header, type, command, two bytes of length, checksum, trailer
 # The longest answer that is used is a tag with an EPC of 62 bytes: 67 parameters. A read of memory may be longer.
 _MAX_PARAMETERS = 0x100
+_LEAST_TAG = 5  # parameters: RSSI, PC and CRC, with no EPC
 
 _COMMAND, _RESPONSE, _NOTIFICATION = 0x00, 0x01, 0x02
 _VERSION, _REGION, _INVENTORY, _MULTI, _STOP, _POWER, _ERROR = 0x03, 0x07, 0x22, 0x27, 0x28, 0xB6, 0xFF
 _REGIONS = {"cn900": 1, "us": 2, "eu": 3, "cn800": 4, "kr": 6}
-_NO_TAG = 0x15
+_NO_TAG, _NO_CHANNEL = 0x15, 0x20
 _COMPLAINTS = {
     0x17: "the module does not know a command that it was sent: is it an M100 or R200?",
-    0x20: "no free radio channel was found: check the region and the antenna",
+    _NO_CHANNEL: "no free radio channel was found: check the region and the antenna",
 }
 
 # As many rounds as two bytes can say. A round takes 2 ms or more, so they last two minutes; told anew each minute.
@@ -93,12 +94,16 @@ class M100(TalkingDriver):
 
     def alarm(self, name: str, now: Moment, reads: list[Read]) -> None:
         """The rounds run out, or the module says nothing."""
-        if name == "silence":
-            self._silences += 1
+        if name == "rearm":
+            self._start(now)
+            return
+        self._silences += 1
         if self._silences > _MOST_SILENCES:
             self.fault = "the module stopped answering: check its power supply and its cable"
         else:
-            self._start(now)
+            # It may have been without power, and have forgotten what it was told.
+            self.clear_alarm("rearm")
+            self._configure(now)
 
     def _configure(self, now: Moment) -> None:
         assert self._header is not None
@@ -165,13 +170,18 @@ class M100(TalkingDriver):
 
     def _error(self, frame: bytes) -> None:
         code = frame[5] if len(frame) > _FIXED else None
+        step = self._dialogue.step if self._dialogue is not None else None
         if code == _NO_TAG or code is None:
             self.warning = None
-        else:
+        elif code == _NO_CHANNEL or step is None or step.answer not in (_REGION, _POWER):
             self.warning = _COMPLAINTS.get(code, self.warning)
+        else:
+            self.fault = f"the module refuses {step.name} (error {code:02X}): check the port's options"
 
     def _tag(self, frame: bytes, now: Moment) -> Read:
         # RSSI, PC, EPC, the tag's CRC: the PC says how long the EPC is, in words.
+        if len(frame) < _FIXED + _LEAST_TAG:
+            return self._bad("a tag that is too short for one", frame, now)
         pc = frame[6] << 8 | frame[7]
         end = 8 + (pc >> 11) * 2
         if end + 4 != len(frame):
@@ -180,6 +190,8 @@ class M100(TalkingDriver):
             return self._bad(
                 "a tag with a wrong checksum (tag_crc=ignore, if this module delivers none)", frame, now
             )
+        if end == 8:
+            return self._bad("a tag that holds no EPC", frame, now)
         rssi = frame[5] - 256 if frame[5] > 127 else frame[5]
         return TagRead(
             self.device, frame, frame[8:end], now.unix_s, now.monotonic_ns, None, float(rssi), None, pc

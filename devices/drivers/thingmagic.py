@@ -301,8 +301,10 @@ class ThingMagic(TalkingDriver):
             return self._bad("a tag of another protocol than Gen2", frame, now)
         if tail + 2 != end or bits != (tail - at) * 8:
             return self._bad("a tag whose length is not what its PC word says", frame, now)
-        if crc_genibus(frame[at + 2 : tail]) != frame[tail] << 8 | frame[tail + 1]:
-            return self._bad("a tag with a wrong checksum", frame, now)
+        wrong = crc_genibus(frame[at + 2 : tail]) != frame[tail] << 8 | frame[tail + 1]
+        if wrong or tail == at + 4:
+            reason = "a tag with a wrong checksum" if wrong else "a tag that holds no EPC"
+            return self._bad(reason, frame, now)
         place, signal = layout.frequency, frame[layout.rssi]
         return TagRead(
             self.device,

@@ -48,8 +48,7 @@ class Bench:
         return self
 
     def feed(self, *pieces: bytes) -> list[Read]:
-        reads = [read for piece in pieces for read in self.driver.feed(piece, self.now)]
-        return self._take(reads)
+        return [read for piece in pieces for read in self._take(self.driver.feed(piece, self.now))]
 
     def wait(self, seconds: float) -> list[Read]:
         """Let time pass, waking the driver whenever it wants to be."""

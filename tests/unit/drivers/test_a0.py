@@ -270,6 +270,13 @@ def test_an_echo_outside_a_round_means_nothing() -> None:
     assert bench.take_sent() == b"" and bench.driver.warning is None
 
 
+@pytest.mark.parametrize("command", ["89", "8a", "8b"])
+def test_a_frame_that_holds_less_than_a_status_is_none(command: str) -> None:
+    bench = started()
+    [bad] = bench.feed(frame(f"01{command}"), END)
+    assert isinstance(bad, BadFrame) and bad.reason.startswith("5 bytes that are no frame")
+
+
 def test_it_has_no_beep_to_give() -> None:
     bench = started()
     bench.take_sent()

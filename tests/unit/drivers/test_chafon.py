@@ -230,6 +230,38 @@ def test_a_round_that_is_refused_is_asked_for_again_and_then_told_of(answer: byt
     assert bench.driver.fault == fault and bench.take_sent() == b""
 
 
+def test_a_round_answers_a_question_that_was_sent() -> None:
+    bench = started()
+    bench.take_sent()
+    bench.feed(2000 * NO_MORE)
+    assert bench.take_sent() == round_288(), "however often the end is said, one question follows"
+
+
+def test_a_reader_that_was_away_may_have_been_without_power_and_is_told_again_what_it_does_not_keep() -> None:
+    bench = started(power_dbm="20")
+    power = frame(0, 0x2F, bytes([0x80 | 20]))
+    bench.feed(done(0x2F))
+    assert bench.take_sent() == power + round_288()
+    bench.wait(3.1)
+    assert bench.take_sent() == 2 * round_288()
+    bench.feed(NO_MORE)
+    assert bench.take_sent() == power
+    bench.feed(done(0x2F))
+    assert bench.take_sent() == round_288()
+    bench.feed(NO_MORE)
+    assert bench.take_sent() == round_288()
+
+
+def test_an_18_keeps_what_it_was_told() -> None:
+    bench = started(INFO_18, power_dbm="12")
+    bench.feed(done(0x35))
+    bench.feed(done(0x2F))
+    bench.take_sent()
+    bench.wait(2.1)
+    bench.feed(frame(0, 0x01, b"\xfb"))
+    assert bench.take_sent() == 2 * ROUND_18
+
+
 def test_the_reader_that_answered_is_meant_and_no_other_on_the_line() -> None:
     bench = started()
     bench.take_sent()

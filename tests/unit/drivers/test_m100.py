@@ -2,7 +2,7 @@
 
 import pytest
 
-from devices.reads import TagRead
+from devices.reads import BadFrame, TagRead
 from tests.support.drivers import Bench, build
 
 TAG = bytes.fromhex("bb02220011c9340030751feb705c5904e3d50d703a76ef7e")
@@ -104,3 +104,46 @@ def test_opened_again_it_begins_anew() -> None:
     bench.open()
     assert not bench.driver.ready and bench.driver.model is None
     assert bench.take_sent().endswith(in_other_framing(STOP))
+
+
+def notification(parameters: str) -> bytes:
+    body = bytes([0x02, 0x22, 0, len(bytes.fromhex(parameters))]) + bytes.fromhex(parameters)
+    return b"\xbb" + body + bytes([sum(body) & 0xFF]) + b"\x7e"
+
+
+@pytest.mark.parametrize("parameters", ["", "c9", "c934", "c93400", "c9340030"])
+def test_a_tag_that_is_too_short_is_told_of(parameters: str) -> None:
+    [bad] = started().feed(notification(parameters))
+    assert isinstance(bad, BadFrame) and bad.reason == "a tag that is too short for one"
+
+
+def test_a_tag_without_an_epc_is_no_read() -> None:
+    [bad] = started(tag_crc="ignore").feed(notification("c9 0000 e2f0"))
+    assert isinstance(bad, BadFrame) and bad.reason == "a tag that holds no EPC"
+
+
+def test_a_module_that_was_without_power_is_told_its_settings_again() -> None:
+    bench = started(power_dbm="20")
+    power, taken = bytes.fromhex("bb00b6000207d08f7e"), bytes.fromhex("bb01b6000100b87e")
+    assert bench.take_sent().endswith(power)
+    bench.feed(taken)
+    assert bench.take_sent() == START
+    bench.wait(2.1)
+    assert bench.take_sent() == power
+    bench.feed(taken)
+    assert bench.take_sent() == START and bench.driver.fault is None
+    for _ in range(61):
+        bench.feed(NO_TAG)
+        bench.wait(1)
+    assert bench.take_sent() == START, "told to go on once a minute, as before"
+
+
+def test_a_setting_that_it_refuses_is_named() -> None:
+    bench = started(region="us")
+    bench.feed(NO_TAG)
+    assert bench.driver.fault is None  # a stream that was not stopped
+    bench.feed(bytes.fromhex("bb01ff000117187e"))
+    assert (
+        bench.driver.fault
+        == "the module refuses the setting of its region (error 17): check the port's options"
+    )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from devices.reads import TagRead
+from devices.reads import BadFrame, TagRead
 from tests.support.drivers import Bench, build
 
 STOP = bytes.fromhex("ff032f0000025e86")
@@ -243,3 +243,12 @@ def test_opened_again_it_begins_anew() -> None:
     bench.open()
     assert not bench.driver.ready and bench.driver.model is None and bench.driver.warning is None
     assert bench.take_sent() == STOP
+
+
+def test_a_tag_without_an_epc_is_no_read() -> None:
+    bench = started()
+    record = TAG[5:-2]
+    end = record.index(bytes.fromhex("0080 3000"))
+    epcless = record[:end] + bytes.fromhex("0020 0000 e2f0")
+    [bad] = bench.feed(done(0x22, data=epcless.hex()))
+    assert isinstance(bad, BadFrame) and bad.reason == "a tag that holds no EPC"
