@@ -97,7 +97,7 @@ class Codes:
         """The codes of one scan."""
         reads: list[Read] = []
         rest = scan.removeprefix(self._prefix)
-        while self._aim and (first := _COMPLETE.match(rest)):
+        while self._aim and rest[:2] == b"]E" and (first := _COMPLETE.match(rest)):
             reads.append(self.code(first[0], first[0][:3].decode("ascii"), first[0][3:], now))
             rest = rest[first.end() :]
         symbology, content = self._identify(rest)

@@ -36,6 +36,7 @@ from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read
 _EVENT: Final = struct.Struct("llHHi")
 # Types of events (linux/input-event-codes.h) → their highest code and value; None: any value.
 _SYN, _KEY, _LED = 0, 1, 0x11
+_TOLD: Final = (_KEY, _SYN, _LED)
 _PLAUSIBLE: Final[Mapping[int, tuple[int, int | None]]] = {
     _SYN: (3, 1), _KEY: (0x2FF, 2), 2: (0x0F, None), 3: (0x3F, None), 4: (7, None), 5: (0x10, 1), _LED: (0x0F, 1),
     0x12: (7, None), 0x14: (1, None),
@@ -133,7 +134,10 @@ class KeyboardWedge(ByteDriver):
                 and (most[1] is None or 0 <= value <= most[1])
             ):
                 at += _EVENT.size
-                self._event(kind, code, value, (second * 1_000_000 + microsecond) * 1000, out)
+                if kind == _SYN and code == _SYN_REPORT:
+                    self._dropping = False
+                elif kind in _TOLD and not self._dropping:
+                    self._event(kind, code, value, (second * 1_000_000 + microsecond) * 1000, out)
             else:
                 if not self._spoiled:
                     sample = data[at : at + MAX_SAMPLE]
@@ -191,12 +195,9 @@ class KeyboardWedge(ByteDriver):
     def _event(self, kind: int, code: int, value: int, at_ns: int, out: _Out) -> None:
         if kind == _SYN:
             if code == _SYN_DROPPED:
+                # What stands before the next report belongs to what was dropped (evdev documentation).
                 self._spoil("the system dropped key events: scan it again", out)
                 self._dropping = True
-            elif code == _SYN_REPORT:
-                self._dropping = False
-        elif self._dropping:
-            return  # What stands before the next report belongs to what was dropped (evdev documentation).
         elif kind == _LED and code == _LED_CAPS_LOCK:
             self._caps = self._caps_at_rest = value == 1
         elif kind == _KEY:

@@ -189,7 +189,8 @@ class TextLine(ByteDriver):
             return []
         # STX … ETX is one frame: where ETX ends a line, an STX before it is no part of the code.
         reads = self._codes.scan(line[1:] if self._framed and line[0] == 0x02 else line, now)
-        self._answer(good=not any(isinstance(read, BadFrame) for read in reads))
+        # Of two codes in one line, only the last can be empty.
+        self._answer(good=not isinstance(reads[-1], BadFrame))
         return reads
 
     def _without_replies(self, line: bytes) -> bytes:
