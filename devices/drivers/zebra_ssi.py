@@ -4,6 +4,7 @@
 takes it says so. The scanner sends a code and waits; it is told ACK, or NAK if the checksum does not hold, and sends
 it again otherwise, marked as a repetition. So a marked packet that was taken a moment ago is acknowledged and not
 read again, and an ACK is never acknowledged. What we say ourselves is said three times at the most, marked too.
+Packets of one code have no numbers in the guide: once one is missing, what still comes of that code is refused.
 
 A scanner delivers bare codes until it is told to pack them, so the start-up does that, for as long as it has power:
 nothing is written to its memory. It is not undone at the end either: what was set before is not known. A scanner
@@ -17,6 +18,7 @@ the packets of ring and Bluetooth scanners (RS51xx), which have three more bytes
 packet on BLE, and numbered segments for long codes, the open source driver of enioka Scan.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -74,6 +76,8 @@ _MAX_ANSWERS_BYTES = 1024
 _BEEPS: dict[Outcome, int] = {"ok": 0x00, "duplicate": 0x01, "reject": 0x10}
 _LEDS: dict[Outcome, int] = {"ok": 0x01, "duplicate": 0x03, "reject": 0x02}
 _LIT_MS = 600
+# A scanner that refuses to beep, or to light, so often in a row cannot; once may be that it was just speaking.
+_REFUSALS = 3
 # A scanner that falls back to bare codes is set up anew at most so often.
 _SET_UP_AGAIN_MS = 5_000
 # An outcome that cannot be shown within this time is shown on the screen only.
@@ -98,6 +102,8 @@ class _Long:
     """Of the content, where the first piece says it."""
     piece_ns: int
     """When the last piece came."""
+    first: bytes = b""
+    """DECODE_DATA: the first packet, by which it is known when it is sent from its beginning."""
 
 
 class ZebraSsi(TalkingDriver):
@@ -139,12 +145,16 @@ class ZebraSsi(TalkingDriver):
         self._before, self._fields = _PROFILES[profile]
         self._wants_aim = code_id == "aim"
         self._shows = frozenset({"beep", "led"} if feedback == "both" else {feedback} - {"no"})
+        # Both outlive a connection: a scanner whose line was cut goes on where it was.
+        self._taken, self._taken_ns, self._taken_answer = b"", 0, _ACK
+        self._given_up: tuple[bytes, int] | None = None
+        """Of the last code in several packets that was given up: the first packet, and when the last one came."""
         self._forget_scanner()
 
     def _forget_scanner(self) -> None:
         self._aim = self._wants_aim
         self._showing = self._shows
-        self._taken, self._taken_ns, self._taken_answer = b"", 0, _ACK
+        self._refusals: Counter[str] = Counter()
         self._long: _Long | None = None
         self._damaged = self._doubted = False
         """Something that may have been a packet came damaged: it is to be asked for; nothing was taken since."""
@@ -341,6 +351,8 @@ class ZebraSsi(TalkingDriver):
             self.model = data.decode("ascii", "replace").strip("\0 ")[:MAX_SAMPLE] or "SSI scanner"
             self.heard(_REVISION, now)
         elif opcode == _ACK:
+            if self._dialogue is not None and self._dialogue.step is not None:
+                self._refusals.pop(self._dialogue.step.name, None)
             self.heard(_ACK, now)
         elif opcode == _NAK:
             self._refused(data, now)
@@ -356,27 +368,30 @@ class ZebraSsi(TalkingDriver):
         if step.name == "the setting of AIM ids":
             self._aim = False
         elif step.name in self._shows:
-            self._showing -= {step.name}
+            self._refusals[step.name] += 1
+            if self._refusals[step.name] >= _REFUSALS:
+                self._showing -= {step.name}
             self._lit = 0 if step.name == "led" else self._lit
         self.heard(step.answer, now)
 
     def _take(self, opcode: int, status: int, data: bytes, now: Moment, reads: list[Read]) -> None:
         """Something that the scanner says by itself: acknowledge it, and read it unless it is a repetition."""
-        same = bytes([opcode]) + data
+        same = bytes([opcode, status & _CONTINUED]) + data
         lately = now.monotonic_ns - self._taken_ns < _REPEAT_MS * 1_000_000
         # If something came damaged in between, it is that which is sent again, not what was taken before.
         if status & _AGAIN and same == self._taken and lately and not self._doubted:
             self._taken_ns = now.monotonic_ns
             self._answer(self._taken_answer)
             return
-        if self._long is not None and not self._goes_on(opcode, status, now):
+        is_code = opcode in (_SEGMENT, _CODE)
+        if is_code and self._long is not None and not self._goes_on(opcode, status, now):
             self._drop_long(now, reads)
         self._doubted = False
         answer, reason = _ACK, b""
         if opcode == _SEGMENT:
             answer, reason = self._segment(data, now, reads)
         elif opcode == _CODE:
-            answer, reason = self._code(data, now, reads, continued=bool(status & _CONTINUED))
+            answer, reason = self._code(data, status, now, reads)
         self._answer(answer, reason)
         if answer != _NAK:
             self._taken, self._taken_ns, self._taken_answer = same, now.monotonic_ns, answer
@@ -394,18 +409,33 @@ class ZebraSsi(TalkingDriver):
 
     # --- codes ------------------------------------------------------------------------------------------------
 
-    def _code(self, data: bytes, now: Moment, reads: list[Read], *, continued: bool) -> tuple[int, bytes]:
+    def _code(self, data: bytes, status: int, now: Moment, reads: list[Read]) -> tuple[int, bytes]:
         """DECODE_DATA. In several packets, each has the code type; all but the last are marked as continued."""
+        continued = bool(status & _CONTINUED)
         if self._long is None:
+            if self._given_up is not None and self._goes_on_with(*self._given_up, data, status, now):
+                if continued:
+                    self._given_up = (self._given_up[0], now.monotonic_ns)
+                    return _NAK, bytes([_CANCEL])
+                self._given_up = None
+                return self._broken("the end of a code that was given up", now, reads, data)
+            self._given_up = None
             if not continued:
                 reads.append(self._read(data, now))
             else:
-                self._begin_long(_Long(_CODE, bytearray(data), 1, None, now.monotonic_ns), now)
+                self._begin_long(_Long(_CODE, bytearray(data), 1, None, now.monotonic_ns, data), now)
             return _ACK, b""
         long = self._long
         if data[:1] != long.content[:1]:
             return self._broken("packets of one code say different code types", now, reads)
         return self._add(long, data[self._fields :], now, reads, last=not continued)
+
+    @staticmethod
+    def _goes_on_with(first: bytes, piece_ns: int, data: bytes, status: int, now: Moment) -> bool:
+        """Whether this is of a code that was given up: soon, or repeated, of the same type, and not its beginning."""
+        most_ms = _PIECES_MS if status & _AGAIN else _PIECE_MS
+        soon = now.monotonic_ns - piece_ns < most_ms * 1_000_000
+        return soon and data[:1] == first[:1] and data != first
 
     def _segment(self, data: bytes, now: Moment, reads: list[Read]) -> tuple[int, bytes]:
         """MULTIPACKET_SEGMENT: a number from 0, then a piece of: opcode F3, two bytes, a length of 16 bits, code
@@ -455,7 +485,10 @@ class ZebraSsi(TalkingDriver):
 
     def _broken(self, reason: str, now: Moment, reads: list[Read], sample: bytes = b"") -> tuple[int, bytes]:
         """No way to make a code of this: the scanner is told to give it up."""
-        sample = bytes(self._long.content) if self._long is not None else sample
+        if self._long is not None:
+            sample = bytes(self._long.content)
+            if self._long.opcode == _CODE:
+                self._given_up = (self._long.first, self._long.piece_ns)
         self._forget_long()
         reads.append(self._bad(f"{reason}; scan it again", sample, now))
         return _NAK, bytes([_CANCEL])

@@ -31,6 +31,7 @@ AIM_IDS = packet(PARAMETERS, b"\xff\xeb\x00\x2d\x01", source=HOST)
 SCAN_ENABLE = bytes.fromhex("04e90400ff0f")
 HOST_ACK = bytes.fromhex("04d00400ff28")
 RESEND = bytes.fromhex("05d1040001ff25")
+CANCEL = packet(NAK, b"\x0a", source=HOST)
 TAKEN = packet(ACK, status=0x80)
 EAN = packet(CODE, b"\x0b5901234123457")
 EAN_AGAIN = packet(CODE, b"\x0b5901234123457", status=AGAIN)
@@ -265,6 +266,51 @@ def test_a_piece_that_was_damaged_and_not_sent_again_breaks_the_code() -> None:
     assert any(matches(each, {"bad": "did not come"}) for each in bad)
 
 
+def piece(letter: bytes, *, last: bool = False, status: int = 0) -> bytes:
+    return packet(CODE, b"\x11" + letter * 250, status=status | (0 if last else CONTINUED))
+
+
+def test_the_end_of_a_long_code_that_was_given_up_is_no_code() -> None:
+    bench = started()
+    bench.feed(piece(b"A"), piece(b"B")[:-1] + b"\0")
+    bench.take_sent()
+    bench.feed(piece(b"C"), piece(b"D", last=True))  # B was asked for, and the scanner went on
+    assert bench.take_sent() == 2 * CANCEL
+    assert texts(bench.reads) == [] and matches(bench.reads[-1], {"bad": "end of a code that was given up"})
+    assert texts(bench.feed(packet(CODE, b"\x11PDF"))) == ["PDF"]
+
+
+def test_the_end_of_a_long_code_after_the_line_was_cut_is_no_code() -> None:
+    bench = started()
+    bench.feed(piece(b"A"))
+    bench.close()
+    bench.wait(0.2)
+    bench.open()
+    bench.wait(2)
+    assert texts(bench.feed(piece(b"B", last=True, status=AGAIN))) == []
+    bench.wait(2)
+    assert texts(bench.feed(packet(CODE, b"\x11PDF"))) == ["PDF"]
+
+
+def test_a_long_code_without_a_type_that_is_given_up() -> None:
+    bench = started()
+    bench.feed(packet(CODE, status=CONTINUED))
+    assert matches(bench.close()[0], {"bad": "did not come"})
+
+
+def test_what_a_scanner_says_between_the_packets_of_a_code_changes_nothing() -> None:
+    bench = started()
+    bench.feed(piece(b"A"), bytes.fromhex("05f6000020fee5"), piece(b"B", last=True))
+    assert texts(bench.reads) == ["A" * 250 + "B" * 250] and bench.take_sent() == 3 * HOST_ACK
+
+
+def test_a_last_packet_that_is_like_the_one_before_is_none_that_came_again() -> None:
+    bench = started()
+    bench.feed(piece(b"A"))
+    bench.wait(2.1)
+    assert texts(bench.feed(piece(b"A", last=True, status=AGAIN))) == ["A" * 500]
+
+
 def test_a_long_code_has_a_bound() -> None:
     bench = started()
     for _ in range(100):
@@ -382,6 +428,32 @@ def test_before_it_is_ready_nothing_is_shown() -> None:
     bench.driver.feedback("ok", bench.now)
     bench.wait(0.01)
     assert bench.take_sent() == b"\0"
+
+
+def test_a_scanner_that_refuses_once_is_asked_again_and_one_that_always_does_is_not() -> None:
+    bench = started(feedback="beep")
+
+    def beeps(answer: bytes) -> bool:
+        bench.driver.feedback("ok", bench.now)
+        bench.wait(0)
+        asked = bench.take_sent() == of_host(BEEP, 0x00)
+        bench.feed(answer)
+        return asked
+
+    speaking = packet(NAK, b"\x02")
+    assert [beeps(answer) for answer in (speaking, speaking, TAKEN)] == [True] * 3
+    assert [beeps(speaking) for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_code_whose_ack_was_lost_with_the_line_is_not_read_twice() -> None:
+    bench = started()
+    bench.feed(EAN)
+    bench.close()
+    bench.wait(0.2)
+    bench.open()
+    bench.take_sent()
+    bench.wait(1.8)
+    assert bench.feed(EAN_AGAIN) == [] and HOST_ACK in bench.take_sent()
 
 
 def test_opened_again_it_begins_anew() -> None:
