@@ -124,7 +124,9 @@ class Station:
         self._cards = InView(max(settings.guard_ms, CARD_AGAIN_MS))
         self._queue: asyncio.Queue[Read | _Wish] = asyncio.Queue(MOST_WAITING + MOST_TAGS_WAITING)
         self._tags_waiting = 0
-        self._overrun = False
+        self._overrun_again_ns = 0
+        self._not_recorded = ""
+        """Why the newest event could not be made durable; empty: it was."""
         self._file = asyncio.Lock()
         self._keeping: asyncio.Task[None] | None = None
         self._lines: list[Task] = []
@@ -169,10 +171,14 @@ class Station:
             self._tags_waiting += 1
             self._queue.put_nowait(read)
             return
-        # It is taken when it is read again and there is room; said once for all of them.
+        # It is taken when it is read again and there is room. Said for all of them, and again while it lasts: between
+        # so many OKs, nobody would see it once.
         view.retry(key, read.monotonic_ns)
-        if not self._overrun:
-            self._overrun = True
+        if read.monotonic_ns >= self._overrun_again_ns:
+            self._overrun_again_ns = read.monotonic_ns + TAG_RETRY_MS * NS_PER_MS
+            log.warning(
+                "too many tags at once", station=self.name, device=read.device, waiting=self._tags_waiting
+            )
             self._say(
                 "reject", "too_many_tags", _Source("", read.device, read.at), {"most": MOST_TAGS_WAITING}
             )
@@ -205,7 +211,6 @@ class Station:
             item = await self._queue.get()
             if isinstance(item, TagRead):
                 self._tags_waiting -= 1
-                self._overrun = self._overrun and self._tags_waiting > MOST_TAGS_WAITING // 2
             if isinstance(item, _Wish):
                 shown = await self._fulfil(item)
                 if not item.done.done():
@@ -282,8 +287,13 @@ class Station:
             draft = Draft(event_id, kind, rfc3339(source.at), data, subject)
             (recorded,) = await self._shared.journal.append([draft])
         except (JournalError, events.Malformed) as error:
-            log.error("not recorded", station=self.name, code=source.code, error=str(error))
-            return None, str(error)
+            problem = str(error)
+            # Tags in view are tried again and again: a full disk is not filled with that.
+            if source.tag is None or problem != self._not_recorded:
+                log.error("not recorded", station=self.name, code=source.code, error=problem)
+            self._not_recorded = problem
+            return None, problem
+        self._not_recorded = ""
         entry = self._shared.history.add(recorded)
         assert entry is not None
         return entry, ""
@@ -455,7 +465,8 @@ class Station:
         self._token += 1
         self.last = Shown(outcome, text, source.code, event_id, rfc3339(self._shared.now()), self._token)
         self._shared.on_outcome(self.name, source.device, outcome)
-        self._shared.on_change(self.name, True)
+        # Tags come by the hundred in a second: what became of one may be shown together with the next.
+        self._shared.on_change(self.name, source.tag is None or outcome == "reject")
         return self.last
 
     def before_restart(self) -> Entry | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from agent import history as histories
 from agent.capture import boot_id, kernel_clock, rfc3339
@@ -19,7 +20,7 @@ from agent.station import MOST_TAGS_WAITING, MOST_WAITING, Busy, Shared, Shown, 
 from agent.tasks import Board
 from devices.reads import BadFrame, BarcodeRead, TagRead
 from service.texts import catalogue
-from sync.journal import Draft, Journal
+from sync.journal import Draft, Journal, JournalError
 from sync.messages import Item, Task, Tasks, Verdict
 from tests.support.agents import LAMP_GS1, MILK, MILK_CASE, SSCC, pick, site
 from tests.support.tags import sgtin, sscc
@@ -35,6 +36,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.said: list[tuple[str, str | None, str]] = []
+        self.shown_at_once = 0
         self.now_ns = 1_000_000_000_000
         self.running: list[asyncio.Task[None]] = []
         self.stations: dict[str, Station] = {}
@@ -58,6 +60,7 @@ class Bench:
             boot="boot",
             now=lambda: self.now_ns / 1e9,
             random_bytes=os.urandom,
+            on_change=self._changed,
             on_outcome=lambda *said: self.said.append(said),
         )
         for name, workflow in (stations or {"dock": "receive"}).items():
@@ -71,6 +74,9 @@ class Bench:
         self.running = [asyncio.create_task(station.run()) for station in self.stations.values()]
         await asyncio.sleep(0)
         return self
+
+    def _changed(self, _station: str, at_once: bool) -> None:
+        self.shown_at_once += at_once
 
     async def stop(self) -> None:
         for task in self.running:
@@ -532,7 +538,41 @@ async def test_a_tag_that_could_not_be_recorded_is_tried_again_while_it_stays(st
     assert bench.said[said:] == [("dock", "gate", "ok")], "the disk takes writes again"
 
 
-async def test_tags_have_a_room_of_their_own_and_its_bound_is_said_once(start: Start):
+async def test_a_full_disk_is_logged_once_for_all_tags_that_are_tried_again(start: Start):
+    bench = await start()
+    problem = "not recorded (disk full)"
+
+    async def full(_drafts: list[Draft]) -> None:
+        raise JournalError(problem)
+
+    append = bench.journal.append
+    bench.journal.append = full  # type: ignore[method-assign, assignment]
+    with structlog.testing.capture_logs() as entries:
+        for round_number in range(3):
+            for serial in range(10):
+                bench.sight(sgtin(MILK, serial), after_ms=0)
+            await eventually_async(lambda said=10 * (round_number + 1): len(bench.said) == said)
+            bench.now_ns += 2_000_000_000
+        await bench.scan("]E0" + MILK, SERIAL)
+        bench.journal.append = append  # type: ignore[method-assign]
+        bench.sight(sgtin(MILK, 1), after_ms=2000)
+        await eventually_async(lambda: len(bench.said) == 33)
+    assert [entry["event"] for entry in entries] == ["not recorded"] * 3, "once for tags, and for each label"
+    assert [outcome for _, _, outcome in bench.said] == ["reject"] * 32 + ["ok"]
+
+
+async def test_what_became_of_tags_is_shown_together(start: Start):
+    bench = await start()
+    for serial in range(50):
+        bench.sight(sgtin(MILK, serial))
+    await eventually_async(lambda: len(bench.said) == 50)
+    assert bench.shown_at_once == 0
+    bench.sight(bytes.fromhex("E28068940000500A9D2298C6"))
+    await bench.scan("]E0" + MILK)
+    assert bench.shown_at_once == 2, "a reject, and what a person scanned"
+
+
+async def test_tags_have_a_room_of_their_own_and_its_bound_is_said_while_it_lasts(start: Start):
     bench = await start()
     for serial in range(MOST_TAGS_WAITING + 3):
         bench.sight(sgtin(MILK, serial), after_ms=0)
@@ -540,10 +580,13 @@ async def test_tags_have_a_room_of_their_own_and_its_bound_is_said_once(start: S
     assert bench.said == [("dock", "gate", "reject")], "a person's scan is taken, and three tags wait in view"
     last = bench.stations["dock"].last
     assert last is not None and "More than 5000 tags" in last.text
-    await eventually_async(lambda: len(bench.said) == MOST_TAGS_WAITING + 2, 60)
+    for _ in range(5):
+        bench.sight(sgtin(MILK, MOST_TAGS_WAITING), after_ms=1000)
+    assert bench.said == [("dock", "gate", "reject")] * 3
+    await eventually_async(lambda: len(bench.said) == MOST_TAGS_WAITING + 4, 60)
     for serial in range(MOST_TAGS_WAITING + 3):
         bench.sight(sgtin(MILK, serial), after_ms=0)
-    await eventually_async(lambda: len(bench.said) == MOST_TAGS_WAITING + 5, 60)
+    await eventually_async(lambda: len(bench.said) == MOST_TAGS_WAITING + 7, 60)
     await quiet(bench)
     assert [outcome for _, _, outcome in bench.said].count("ok") == MOST_TAGS_WAITING + 4
 
