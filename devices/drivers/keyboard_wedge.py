@@ -35,20 +35,22 @@ from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read
 
 _EVENT: Final = struct.Struct("llHHi")
 # Types of events (linux/input-event-codes.h) → their highest code and value; None: any value.
-_SYN, _KEY, _LED = 0, 1, 0x11
-_TOLD: Final = (_KEY, _SYN, _LED)
+_SYN, _KEY = 0, 1
+_TOLD: Final = (_KEY, _SYN)
 _PLAUSIBLE: Final[Mapping[int, tuple[int, int | None]]] = {
-    _SYN: (3, 1), _KEY: (0x2FF, 2), 2: (0x0F, None), 3: (0x3F, None), 4: (7, None), 5: (0x10, 1), _LED: (0x0F, 1),
+    _SYN: (3, 1), _KEY: (0x2FF, 2), 2: (0x0F, None), 3: (0x3F, None), 4: (7, None), 5: (0x10, 1), 0x11: (0x0F, 1),
     0x12: (7, None), 0x14: (1, None),
 }  # fmt: skip
-_SYN_REPORT, _SYN_DROPPED, _LED_CAPS_LOCK = 0, 3, 1
+_SYN_REPORT, _SYN_DROPPED = 0, 3
 _LAST_SECOND: Final = 1 << 34
 """An event after the year 2514 is none."""
 _UP, _DOWN = 0, 1
 
+# What may come up first after the port was opened: the Enter that started the program, or ended a code.
+_END_KEYS: Final = frozenset({ENTER, KEYPAD_ENTER, TAB})
 # What ends a code: the keys, and the characters, which scanners also send as Ctrl+M, Ctrl+J, Ctrl+I or by number.
 _ENDS: Final[Mapping[str, tuple[frozenset[int], str]]] = {
-    "any": (frozenset({ENTER, KEYPAD_ENTER, TAB}), "\r\n\t"),
+    "any": (_END_KEYS, "\r\n\t"),
     "enter": (frozenset({ENTER, KEYPAD_ENTER}), ""),
     "tab": (frozenset({TAB}), ""),
     "idle": (frozenset(), ""),
@@ -79,7 +81,12 @@ class KeyboardWedge(ByteDriver):
             f"the pause that ends a code with terminator=idle (left out: {_IDLE_ENDS_MS}), or after which a code"
             f" without its end is given up (left out: {_IDLE_DROPS_MS})",
         ),
-        Option("caps", yes_or_no, False, "whether the scanner types as if CapsLock were on"),
+        Option(
+            "caps",
+            yes_or_no,
+            False,
+            "whether the scanner types as if CapsLock were on; the light of CapsLock is not heeded",
+        ),
         *Codes.OPTIONS,
     )
     MAX_FRAME: ClassVar[int] = MAX_CODE
@@ -119,7 +126,7 @@ class KeyboardWedge(ByteDriver):
         """The codes that these events complete."""
         out = _Out(now, [])
         if now.monotonic_ns - self._heard_ns > self._idle_ns:
-            self._caps = self._caps_at_rest  # scanners that press CapsLock press it again behind the code
+            self._caps = self._caps_as_set  # scanners that press CapsLock press it again behind the code
         self._heard_ns = now.monotonic_ns
         data = self._rest + data
         at, last = 0, len(data) - _EVENT.size
@@ -169,10 +176,12 @@ class KeyboardWedge(ByteDriver):
 
     def _forget(self) -> None:
         self._rest, self._due_ns = b"", None
-        self._caps = self._caps_at_rest = self._caps_as_set
+        self._caps = self._caps_as_set
         self._down: set[int] = set()
         self._left: set[int] = set()
         """Keys that were still down when the code before this one ended."""
+        self._pressed = False
+        """A key went down since the port was opened."""
         self._last_ns = 0
         self._begin()
 
@@ -198,8 +207,6 @@ class KeyboardWedge(ByteDriver):
                 # What stands before the next report belongs to what was dropped (evdev documentation).
                 self._spoil("the system dropped key events: scan it again", out)
                 self._dropping = True
-        elif kind == _LED and code == _LED_CAPS_LOCK:
-            self._caps = self._caps_at_rest = value == 1
         elif kind == _KEY:
             if self._idle_ends and value == _DOWN:
                 # Two codes may have waited in the kernel together: then only their own clock knows of the pause.
@@ -214,6 +221,7 @@ class KeyboardWedge(ByteDriver):
     def _press(self, key: int, out: _Out) -> None:
         if key in self._down:
             self._spoil("a key went down twice: key events were lost; scan it again", out)
+        self._pressed = True
         self._down.add(key)
         self._left.discard(key)
         if key == CAPS_LOCK:
@@ -230,6 +238,8 @@ class KeyboardWedge(ByteDriver):
             self._left.discard(key)
         elif self._typed:
             self._spoil("a key came up that was not down: key events were lost; scan it again", out)
+        elif not (self._pressed or key in _END_KEYS):
+            self._spoil("the port was opened in the middle of a code; scan it again", out)
         if key in (ALT, ALT_GR) and self._digits:
             typed, self._digits = _by_number(self._digits), ""
             if typed is None:

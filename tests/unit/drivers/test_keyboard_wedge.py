@@ -120,6 +120,17 @@ def test_modifiers_that_never_came_up_do_not_reach_into_the_next_code() -> None:
     assert [text(read) for read in wedge.reads] == ["A", "a"]
 
 
+def test_a_port_opened_in_the_middle_of_a_code_reads_no_half_of_it() -> None:
+    wedge = bench()
+    wedge.feed(event(KEY, A, 0) + press(B) + press(ENTER) + press(B) + press(ENTER))
+    assert_reads(wedge.reads, [{"bad": "opened in the middle of a code"}, {"text": "b"}])
+    wedge.reads.clear()
+    wedge.close()
+    wedge.open()
+    wedge.feed(event(KEY, ENTER, 0) + press(B) + press(ENTER))  # the Enter that started the program
+    assert_reads(wedge.reads, [{"text": "b"}])
+
+
 def test_caps_lock_is_as_set_again_after_a_pause() -> None:
     wedge = bench()
     wedge.feed(press(58) + press(A) + press(ENTER))
