@@ -171,7 +171,8 @@ class Cable:
         """The steps of one frame; `attempt`: how often its things were on their way before."""
         if frame.things:
             key = f"{self._seed}/{frame.things[0].number}/{attempt}"
-            return self._hit(random.Random(key), frame.data, self._faults)  # noqa: S311
+            plan = self._hit(random.Random(key), frame.data, self._faults)  # noqa: S311
+            return Plan(plan.fault, self._doubted(plan.steps, frame.data))
         if self._spare:
             self._spare = False
             return Plan(None, [Write(frame.data), End()])
@@ -185,7 +186,7 @@ class Cable:
         fault = rng.choice(faults)
         if fault == "unplug" and rng.random() >= UNPLUG_SHARE:
             return Plan(None, [Write(data), End()])
-        return Plan(fault, self._doubted(FAULTS[fault](rng, data), data))
+        return Plan(fault, FAULTS[fault](rng, data))
 
     def _doubted(self, steps: list[Step], data: bytes) -> list[Step]:
         """A damaged frame that may be read all the same is neither whole nor lost."""

@@ -149,8 +149,8 @@ class ImpinjR700(Device):
         self.running, self.inventory, self._read_by = self._power_up, None, None
 
     def spoils(self, stray: bytes) -> bool:
-        """What has no end belongs to the next line."""
-        return not stray.endswith(b"\n")
+        """What has no end belongs to the next line; white space in front of an object is nothing."""
+        return bool(stray.rpartition(b"\n")[2].strip())
 
     def survives(self, data: bytes, damaged: bytes) -> bool:
         """There is no checksum: a line that is JSON with the same EPC is read, whatever else became of it."""

@@ -177,6 +177,11 @@ def test_damage_that_may_not_matter_is_doubted() -> None:
     assert len(found) == 40
 
 
+def test_a_device_is_not_asked_whether_an_answer_survives_which_may_have_no_place_for_a_thing() -> None:
+    cable = Cable(3, ["corrupt"], 1.0, survives=lambda data, _damaged: bool(data[20]))
+    assert {cable.plan(Frame(b"answer")).fault for _ in range(50)} == {"corrupt", None}
+
+
 def test_a_rate_is_a_probability() -> None:
     with pytest.raises(ValueError, match=r"from 0 to 1, not 1\.5"):
         Cable(1, [], 1.5)
