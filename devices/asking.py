@@ -116,8 +116,13 @@ async def _same(found: Found) -> Found:
 
 
 async def _ask_line(found: Found, tell: Tell) -> Found:
+    with contextlib.ExitStack() as held:
+        return await _ask_at_each_speed(found, tell, held)
+
+
+async def _ask_at_each_speed(found: Found, tell: Tell, held: contextlib.ExitStack) -> Found:
     problem = None
-    for turn in rounds("serial", found.ask):
+    for number, turn in enumerate(rounds("serial", found.ask)):
         tell(f"asking {found.path} at {turn.baud} baud: {', '.join(turn.asked or turn.listened)}")
         setup = set_up("asked", (turn.asked or turn.listened)[0], f"{found.port}?baud={turn.baud}")
         assert setup.byte_driver is not None
@@ -130,10 +135,13 @@ async def _ask_line(found: Found, tell: Tell) -> Found:
         except Unavailable as unavailable:
             problem = str(unavailable)
             break
+        if number == 0:
+            _hold(found.path, held)
         try:
             guess = await _converse(link, turn)
         finally:
             link.close()
+            await link.closed()
         if guess is not None:
             at = f" at {turn.baud} baud"
             port = f"{found.port}?baud={turn.baud}"
@@ -148,6 +156,14 @@ async def _ask_line(found: Found, tell: Tell) -> Found:
             why="no reader answered, and most scanners only speak: scan something and see",
         )
     return found
+
+
+def _hold(path: str, held: contextlib.ExitStack) -> None:
+    """Keep the line open from one speed to the next. Closing it drops DTR and RTS, which starts many boards anew (and
+    hangs a modem up): asked at twelve speeds, such a device would never come to answer.
+    """
+    with contextlib.suppress(OSError):
+        held.callback(os.close, os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
 
 
 def in_use(roots: Roots, paths: Iterable[Path]) -> dict[str, str]:

@@ -71,6 +71,7 @@ _SCANNER_NAME = re.compile(
 )
 # Serial lines by the names that Linux drivers give them; Bluetooth's (rfcomm) among them.
 _TTYS = ("ttyUSB*", "ttyACM*", "ttyXRUSB*", "ttyAMA*", "ttyAP*", "ttyS*", "rfcomm*")
+_NAMELESS_HID = "it has no lasting name: install systemd/60-tallyman.rules, with a line for its maker"
 # HID usage tables §1, usage page 8C: "Bar Code Scanner".
 _SCANNER_PAGE = 0x8C
 
@@ -192,6 +193,7 @@ def _keyboards(roots: Roots) -> Iterator[Found]:
 
 
 def _hid(roots: Roots) -> Iterator[Found]:
+    names = {link.resolve(): link for link in _listed(roots.dev / "tallyman")}
     for entry in _listed(roots.sys / "class" / "hidraw"):
         try:
             descriptor = (entry / "device" / "report_descriptor").read_bytes()
@@ -199,20 +201,21 @@ def _hid(roots: Roots) -> Iterator[Found]:
             continue
         if _SCANNER_PAGE not in usage_pages(descriptor):
             continue
-        path = roots.dev / entry.name
+        node = roots.dev / entry.name
+        path = names.get(node.resolve(), node)
         about, numbers = _hid_names(_text(entry / "device" / "uevent"))
         yield Found(
             kind="hidraw",
             path=str(path),
             port=_url("hidraw", path),
             node=entry.name,
-            lasting=False,
+            lasting=path != node,
             about=about,
             usb=numbers,
             driver="hid-pos",
             sure="likely",
             why="it says of itself that it is a barcode scanner (HID usage page 8C)",
-            notes=("it has no lasting name: a udev rule can give it one", *_closed_to_us(path, "input")),
+            notes=(*(() if path != node else (_NAMELESS_HID,)), *_closed_to_us(path, "input")),
         )
 
 

@@ -25,6 +25,7 @@ from simulators.hardware import KINDS
 from simulators.hardware.rig import Rig
 from tests.support.drivers import BYTE_DRIVERS
 from tests.support.programs import free_port
+from tests.support.wait import eventually
 
 # A scanner's report descriptor begins with its usage page (HID point of sale tables); a mouse's with page 01.
 SCANNER_REPORTS = bytes.fromhex("058c0902a101858105 8c 1500 25ff 7508 9538 81 02 c0".replace(" ", ""))
@@ -177,6 +178,11 @@ def test_hid_devices_that_say_they_are_scanners(tree: Tree, capsys: pytest.Captu
     assert (found["driver"], found["sure"], found["usb"]) == ("hid-pos", "likely", "05e0:1301")
     assert found["port"] == f"hidraw://{tree.roots.dev}/hidraw1"
     assert found["about"] == "Symbol Scanner"
+    assert (found["lasting"], len(found["notes"])) == (False, 1)
+    lasting = tree.link("tallyman/hidraw-05e0-1301-S1", "../hidraw1")
+    (found,) = listed(tree, capsys)
+    assert found["port"] == f"hidraw://{lasting}", "the name that our udev rule gives"
+    assert (found["lasting"], found["node"], found["notes"]) == (True, "hidraw1", [])
 
 
 @pytest.mark.parametrize(
@@ -246,6 +252,36 @@ def test_a_device_that_says_nothing_is_a_guess(tree: Tree, line: str, capsys: py
     assert devices(roots=tree.roots, ask=False) == 0
     out, err = capsys.readouterr()
     assert "not known" in out and err == ""
+
+
+def test_a_line_is_opened_once_for_all_speeds(tree: Tree, capsys: pytest.CaptureFixture[str]):
+    """Closing it would drop DTR, which starts many boards anew; the other end of a pseudo-terminal is hung up on."""
+    master, slave = os.openpty()
+    tree.link("serial/by-id/usb-board", os.ttyname(slave))
+    os.close(slave)
+    hang_ups, done = 0, threading.Event()
+
+    def be_a_board() -> None:
+        nonlocal hang_ups
+        is_open = False
+        while not done.wait(0.001):
+            try:
+                is_open = bool(os.read(master, 4096))
+            except OSError:  # EIO: nobody has the line open any more
+                hang_ups += is_open
+                is_open = False
+
+    board = threading.Thread(target=be_a_board)
+    board.start()
+    try:
+        (found,) = listed(tree, capsys)
+        eventually(lambda: hang_ups, what="the line is let go")
+    finally:
+        done.set()
+        board.join()
+        os.close(master)
+    assert found["sure"] == "guess"
+    assert hang_ups == 1
 
 
 def test_a_scanner_that_speaks_just_then_is_heard(tree: Tree, capsys: pytest.CaptureFixture[str]):
