@@ -177,6 +177,7 @@ def _repeated(key: str, tables: Tables) -> Found:
 
 def _wrong_devices(devices: Tables) -> Found:
     found: Found = []
+    takers: dict[tuple[object, ...], str] = {}
     for place, device in devices:
         name, driver, port = (device.get(key) for key in ("name", "driver", "port"))
         if not (isinstance(driver, str) and isinstance(port, str)):
@@ -190,8 +191,13 @@ def _wrong_devices(devices: Tables) -> Found:
         if setup.byte_driver is not None and setup.port.scheme == "file":
             text = (
                 f"device {name!r}: an agent would play this recording, and count what is in it, at every start; "
-                "look at it with `tallyman read`, or play it on a pseudo-terminal with `tallyman simulate`"
+                "look at it with `tallyman read`"
             )
+            found.append((("devices", place, "port"), text))
+        where = setup.port
+        source = (where.scheme, where.path, where.host, where.number, where.options.get("topic"))
+        if takers.setdefault(source, str(name)) != str(name):
+            text = f"device {name!r}: {takers[source]!r} is at this port already; each device has a port of its own"
             found.append((("devices", place, "port"), text))
     return found
 

@@ -333,7 +333,8 @@ def test_a_device_scans_for_exactly_one_station(tmp_path: Path):
     config = tmp_path / "agent.toml"
     lines = ['[agent]\nid = "a"\nsite = "s"\ndata_dir = "d"\n[mqtt]\nurl = "mqtt://h"\n[http]\nlisten = ":0"']
     lines += [
-        f'[[devices]]\nname = "{name}"\ndriver = "text-line"\nport = "tcp://h:1"' for name in ("one", "two")
+        f'[[devices]]\nname = "{name}"\ndriver = "text-line"\nport = "tcp://h:1?silent_s={number}"'
+        for number, name in enumerate(("one", "two"))
     ]
     lines += [
         f'[[stations]]\nname = "{name}"\ndevices = ["one"]\nworkflow = "receive"\nlocation = "D"'
@@ -344,6 +345,7 @@ def test_a_device_scans_for_exactly_one_station(tmp_path: Path):
     assert status == 2
     assert "scans for station 'x' already" in said
     assert "no station uses 'two'" in said
+    assert "'one' is at this port already" in said, "each code would count twice, or one of them never open"
 
 
 def test_scans_in_a_burst_are_all_recorded_in_order(agent: AgentProgram):
