@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -33,6 +34,8 @@ from sync.uplink import Uplink
 
 KNOWN = (JournalError, SettingsError, DeviceError)
 """Failures whose text is for people."""
+STATE_S: Final = 0.5
+"""Central hears of the ports at most so often: one on a bad cable changes several times a second."""
 
 
 def main(path: Path) -> int:
@@ -121,6 +124,7 @@ class Agent:
         self.uplink = self._create_uplink()
         self.pages = http.Pages(self.stations, self.reference, self.status)
         self._refreshing = False
+        self._telling = False
         _gauges(self.registry, journal, self.uplink)
 
     def _create_uplink(self) -> Uplink:
@@ -231,8 +235,14 @@ class Agent:
         return hear
 
     def _port_changed(self, _status: PortStatus) -> None:
-        self.uplink.publish_state()
+        if not self._telling:
+            self._telling = True
+            asyncio.get_running_loop().call_later(STATE_S, self._tell_state)
         self._status_changed()
+
+    def _tell_state(self) -> None:
+        self._telling = False
+        self.uplink.publish_state()
 
     def _status_changed(self) -> None:
         for name in self.stations:
