@@ -546,7 +546,7 @@ async def test_a_full_disk_is_logged_once_for_all_tags_that_are_tried_again(star
         raise JournalError(problem)
 
     append = bench.journal.append
-    bench.journal.append = full  # type: ignore[method-assign, assignment]
+    bench.journal.append = full
     with structlog.testing.capture_logs() as entries:
         for round_number in range(3):
             for serial in range(10):
@@ -554,7 +554,7 @@ async def test_a_full_disk_is_logged_once_for_all_tags_that_are_tried_again(star
             await eventually_async(lambda said=10 * (round_number + 1): len(bench.said) == said)
             bench.now_ns += 2_000_000_000
         await bench.scan("]E0" + MILK, SERIAL)
-        bench.journal.append = append  # type: ignore[method-assign]
+        bench.journal.append = append
         bench.sight(sgtin(MILK, 1), after_ms=2000)
         await eventually_async(lambda: len(bench.said) == 33)
     assert [entry["event"] for entry in entries] == ["not recorded"] * 3, "once for tags, and for each label"
