@@ -88,10 +88,10 @@ function showStatus(status) {
   else pill.textContent = t("station.online");
   const hints = [];
   if (!status.online) hints.push(t("station.offline_hint", { reason: visible(status.reason) }));
-  for (const device of status.devices) {
-    if (device.status === "failed") {
-      hints.push(t("station.device_failed", { name: device.name, reason: visible(device.reason) }));
-    } else if (device.status === "connecting") hints.push(t("station.device_connecting", { name: device.name }));
+  for (const { name, status: is, reason } of status.devices) {
+    if (is === "failed") hints.push(t("station.device_failed", { name, reason: visible(reason) }));
+    else if (reason) hints.push(t("station.device_says", { name, reason: visible(reason) }));
+    else if (is === "connecting") hints.push(t("station.device_connecting", { name }));
   }
   at("hints").hidden = hints.length === 0;
   at("hints").replaceChildren(...hints.map((hint) => h("p", { class: "notice" }, hint)));
