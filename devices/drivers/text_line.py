@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from devices.codes import MAX_CODE, Codes
-from devices.driver import ByteDriver, Outcome
+from devices.driver import ByteDriver, Outcome, earliest
 from devices.options import Option, choice, number
 from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read
 
@@ -28,7 +28,9 @@ _TERMINATORS: Final[Mapping[str, bytes]] = {
 _EITHER: Final = "cr-or-lf"
 
 _BEL: Final = b"\x07"
-_BEEPS: Final[Mapping[Outcome, bytes]] = {"ok": _BEL, "duplicate": _BEL * 2, "reject": _BEL * 3}
+_BEEPS: Final[Mapping[Outcome, int]] = {"ok": 1, "duplicate": 2, "reject": 3}
+# A scanner beeps for each BEL that comes when it is silent again: those of one outcome, and those of two.
+_BEEP_MS, _BEEPS_MS = 300, 800
 # The handshake of Zebra's RS-232 scanners (LS7708 guide, "software handshaking"): a line is kept until ACK, sent
 # again at NAK, and given up with an error beep after three.
 _ACK, _NAK = b"\x06", b"\x15"
@@ -107,17 +109,24 @@ class TextLine(ByteDriver):
         self._buffer = bytearray()
         self._skipping = False
         self._after_reply = False
+        self._doubted = False
+        """The pause had passed when more came: nobody knows whether it was made here or there."""
+        self._left_beeps = self._next_beeps = 0
+        self._beep_ns: int | None = None
 
     def open(self, now: Moment) -> None:
         """Forget what came before."""
         self._forget()
         self._codes.forget()
-        self._failures = 0
+        self._left_beeps = self._next_beeps = self._failures = 0
+        self._beep_ns = None
         self.warning = None
 
     def feed(self, data: bytes, now: Moment) -> list[Read]:
         """The lines that these bytes complete."""
         buffer = self._buffer
+        if self._idle_ns is not None and now.monotonic_ns >= self._idle_ns:
+            self._doubted = True
         # Search only what is new, and one byte before it: the longest terminator has two.
         fresh = max(0, len(buffer) - 1)
         buffer += data
@@ -137,19 +146,27 @@ class TextLine(ByteDriver):
         return reads
 
     def due_ns(self) -> int | None:
-        """When the pause that ends a line has passed, if that is what ends one."""
-        return self._idle_ns
+        """When the pause that ends a line has passed, if that is what ends one; when to beep."""
+        return earliest(self._idle_ns, self._beep_ns)
 
     def tick(self, now: Moment) -> list[Read]:
-        """End the line if the pause has passed."""
+        """End the line if the pause has passed; beep."""
+        if self._beep_ns is not None and now.monotonic_ns >= self._beep_ns:
+            self._beep(now)
         if self._idle_ns is None or now.monotonic_ns < self._idle_ns:
             return []
         return self._end_by_pause(now)
 
     def _end_by_pause(self, now: Moment) -> list[Read]:
-        line, skipped = bytes(self._buffer), self._skipping
+        line, skipped, doubted = bytes(self._buffer), self._skipping, self._doubted
         self._forget()
-        return self._line(line, now) if line and not skipped else []
+        if not line or skipped:
+            return []
+        if doubted:
+            self._answer(good=False)
+            reason = "this computer was too busy to tell one code from two by the pause; scan it again"
+            return [self._bad(reason, line, now)]
+        return self._line(line, now)
 
     def close(self, now: Moment) -> list[Read]:
         """The stream ended: a pause for terminator=idle, else the death of a half line."""
@@ -164,13 +181,27 @@ class TextLine(ByteDriver):
     def feedback(self, outcome: Outcome, now: Moment) -> None:
         """BELs, if the scanner beeps on them (Zebra RS-232 scanners do) and `beep=bel` says so."""
         if self._beeps:
-            self.send(_BEEPS[outcome])
+            self._next_beeps = _BEEPS[outcome]
+            if self._beep_ns is None:
+                self._beep(now)
+
+    def _beep(self, now: Moment) -> None:
+        """One beep of the outcome under way, else of the newest one that waits."""
+        if not self._left_beeps:
+            self._left_beeps, self._next_beeps = self._next_beeps, 0
+        if not self._left_beeps:
+            self._beep_ns = None
+            return
+        self.send(_BEL)
+        self._left_beeps -= 1
+        pause_ms = _BEEP_MS if self._left_beeps else _BEEPS_MS
+        self._beep_ns = now.monotonic_ns + pause_ms * 1_000_000
 
     def _forget(self) -> None:
         self._buffer.clear()
         self._skipping = False
         self._idle_ns = None
-        self._after_reply = False
+        self._after_reply = self._doubted = False
 
     def _bound(self, reads: list[Read], now: Moment) -> None:
         """Keep the buffer bounded: report an over-long line once, then keep only what may begin its terminator."""

@@ -7,13 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices.driver import Outcome
 from devices.drivers.text_line import MAX_LINE, TextLine
 from devices.errors import Misconfigured
 from devices.options import take
 from devices.reads import MAX_SAMPLE, BadFrame, BarcodeRead, Moment, Read
+from tests.support.drivers import Bench
 
 NOW = Moment(1_790_000_000.5, 7)
 LATER = Moment(1_790_000_001.5, 1_000_000_007)
+OUTCOMES: tuple[Outcome, ...] = ("ok", "duplicate", "reject")
+BEL = b"\x07"
 TERMINATORS = ("cr-or-lf", "cr", "lf", "crlf", "tab", "etx", "idle")
 
 
@@ -76,6 +80,17 @@ def test_a_pause_ends_a_line_only_where_it_is_the_terminator() -> None:
     assert shown(line.feed(b"\r", NOW)) == [{"symbology": None, "text": "A"}]
 
 
+def test_a_pause_that_was_noticed_too_late_proves_nothing() -> None:
+    line = driver(terminator="idle", handshake="ack")
+    line.feed(b"A", NOW)
+    line.feed(b"B", LATER)  # a second later, and nobody had time to look at the clock
+    much_later = Moment(LATER.unix_s + 1, LATER.monotonic_ns + 1_000_000_000)
+    assert shown(line.tick(much_later))[0]["bad"].startswith("this computer was too busy")
+    assert line.output() == b"\x15"
+    line.feed(b"C", much_later)
+    assert shown(line.close(much_later)) == [{"symbology": None, "text": "C"}]
+
+
 def test_an_endless_line_without_terminator_is_reported_once_and_forgotten_at_the_pause() -> None:
     line = driver(terminator="idle")
     reads = [read for _ in range(5) for read in line.feed(b"9" * MAX_LINE, NOW)]
@@ -108,15 +123,38 @@ def test_an_over_long_line_is_not_reported_again_at_the_end() -> None:
 
 
 def test_feedback_only_when_asked_for() -> None:
-    def heard(line: TextLine) -> list[bytes]:
-        sent = []
-        for outcome in ("ok", "duplicate", "reject"):
-            line.feedback(outcome, NOW)
-            sent.append(line.output())
-        return sent
+    bench = Bench(driver()).open()
+    for outcome in OUTCOMES:
+        bench.driver.feedback(outcome, bench.now)
+    bench.wait(5)
+    assert bench.take_sent() == b""
 
-    assert heard(driver()) == [b"", b"", b""]
-    assert heard(driver(beep="bel")) == [b"\x07", b"\x07\x07", b"\x07\x07\x07"]
+
+def test_each_outcome_has_its_number_of_beeps_and_each_beep_its_time() -> None:
+    bench = Bench(driver(beep="bel")).open()
+    for outcome, beeps in zip(OUTCOMES, (1, 2, 3), strict=True):
+        bench.driver.feedback(outcome, bench.now)
+        heard = []
+        for _ in range(30):
+            bench.wait(0.05)
+            heard.append(bench.take_sent())
+        assert b"".join(heard) == BEL * beeps and heard[0] == BEL
+        assert BEL not in heard[1:5], "beeps that a scanner takes for one"
+        assert bench.driver.due_ns() is None
+
+
+def test_outcomes_in_a_row_do_not_run_together_and_of_those_that_wait_the_newest_is_told() -> None:
+    bench = Bench(driver(beep="bel")).open()
+    for outcome in OUTCOMES:
+        bench.driver.feedback(outcome, bench.now)
+    bench.wait(0.7)
+    assert bench.take_sent() == BEL
+    bench.wait(1)
+    assert bench.take_sent() == BEL * 3
+    bench.driver.feedback("reject", bench.now)
+    bench.open()
+    bench.wait(5)
+    assert bench.take_sent() == b"", "what was to be told to the scanner before"
 
 
 def test_every_wrong_option_is_named_at_once() -> None:
