@@ -55,7 +55,6 @@ class BytePump:
         else:
             self._ears.condition(True, None)
         self._link.start(self._hear, self._end)
-        rest: list[Read] = []
         try:
             ending = await self._ended
         except asyncio.CancelledError:
@@ -65,8 +64,7 @@ class BytePump:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            rest = driver.close(self._ears.clock())
-            driver.output()
+            rest = self._close()
         self._ears.reads(rest)
         return ending
 
@@ -82,6 +80,15 @@ class BytePump:
     def _open(self, now: Moment) -> list[Read]:
         self._driver.open(now)
         return []
+
+    def _close(self) -> list[Read]:
+        try:
+            return self._driver.close(self._ears.clock())
+        except Exception as problem:  # noqa: BLE001 - the session ends anyhow, and for a reason of its own
+            self._report(problem)
+            return []
+        finally:
+            self._driver.output()
 
     def _hear(self, data: bytes) -> None:
         now = self._ears.clock()
@@ -109,6 +116,12 @@ class BytePump:
         driver = self._driver
         try:
             reads = work(now)
+        except Exception as problem:  # noqa: BLE001 - one device must not be able to stop all the others
+            self._report(problem)
+            # A recording is not played again: whoever plays it gets the mistake itself.
+            self._ended.set_exception(Unavailable(_defect(problem)) if self._link.answers else problem)
+            return
+        try:
             if reads:
                 self._ears.reads(reads)
         except Exception as problem:  # noqa: BLE001 - raised again by the session, where somebody waits for it
@@ -128,6 +141,11 @@ class BytePump:
             self._ears.condition(driver.ready, "; ".join(filter(None, self._told[1:])) or None)
         self._set_timer(driver.due_ns(), now)
 
+    def _report(self, problem: Exception) -> None:
+        """A mistake in the driver goes to the log with its place; the status has no room for that."""
+        message = f"the driver of {self._driver.device} failed"
+        self._loop.call_exception_handler({"message": message, "exception": problem})
+
     def _set_timer(self, due_ns: int | None, now: Moment) -> None:
         """Be woken then. A timer that rings too early costs less than one that is set anew for every read."""
         if due_ns is None or (self._timer is not None and self._timer_ns <= due_ns):
@@ -136,6 +154,12 @@ class BytePump:
             self._timer.cancel()
         self._timer_ns = due_ns
         self._timer = self._loop.call_later(max(0.0, (due_ns - now.monotonic_ns) / 1e9), self._woken)
+
+
+def _defect(problem: Exception) -> str:
+    return (
+        f"the driver failed at what the device sent ({problem!r}): a mistake in it; report it, with the log"
+    )
 
 
 async def pump_images(

@@ -20,13 +20,13 @@ from devices.errors import Unavailable
 from devices.ports.link import Ending, ImageLink
 from devices.ports.seen import Seen
 from devices.pump import BytePump, Ears, pump_images
-from devices.reads import Moment, Read
+from devices.reads import BadFrame, Moment, Read
 from devices.registry import set_up
 
 # The first retry comes at once, for a cable that slipped; later ones seldom, for a scanner put away at night.
 FIRST_RETRY_S = 0.2
 LAST_RETRY_S = 30.0
-# A link that lived so long, or delivered anything, worked: the next failure starts again at FIRST_RETRY_S.
+# A device that was ready for so long, or read anything, worked: the next failure starts again at FIRST_RETRY_S.
 SETTLED_S = 5.0
 # How often to look whether a device that is not plugged in is there again: nobody waits half a minute for a scanner.
 PLUG_POLL_S = 0.5
@@ -113,13 +113,15 @@ class Reader:
         self._reopen = reopen
         self._status = PortStatus("connecting", None, rfc3339(clock().unix_s))
         self._pump: BytePump | None = None
-        self._attempts = 0
         self._bauds = self._which_bauds()
+        self._speed = 0
+        self._unanswered = 0
         self._seen = Seen(seen)
         self._heard_ns: int | None = None
         self._opened_ns: int | None = None
         self._warning: str | None = None
-        self._was_ready = False
+        self._ready_ns: int | None = None
+        self._has_read = False
         self._speechless = False
 
     @property
@@ -135,13 +137,14 @@ class Reader:
         self._on_status(self._status)
         failures = 0
         while True:
-            self._opened_ns = self._heard_ns = self._warning = None
-            self._was_ready = False
+            self._opened_ns = self._heard_ns = self._ready_ns = self._warning = None
+            self._has_read = more_speeds = False
             try:
                 ending = await self._session()
             except Unavailable as problem:
                 self._tell("failed", str(problem))
-                if not (self._reopen or self._has_more_speeds()):
+                more_speeds = self._never_answered() and self._next_speed()
+                if not (self._reopen or more_speeds):
                     raise
             else:
                 if ending.finished:
@@ -153,8 +156,12 @@ class Reader:
             self._speechless = self._never_answered()
             if self._worked():
                 failures = 0
-            await self._wait(retry_delay_s(failures, self._jitter()))
-            failures += 1
+            if more_speeds:
+                await self._wait(retry_delay_s(0, self._jitter()))
+            elif await self._wait(retry_delay_s(failures, self._jitter())):
+                failures = 0
+            else:
+                failures += 1
 
     def recall(self, recorded: Iterable[tuple[str, str]]) -> None:
         """Before `run`: what was read in these images (path, version) is recorded already."""
@@ -181,8 +188,7 @@ class Reader:
         setup = self._setup
         assert setup.byte_driver is not None
         port = importlib.import_module(_PORTS[setup.port.scheme, False])
-        options = {**setup.options, "baud": self._bauds[self._attempts % len(self._bauds)]}
-        self._attempts += 1
+        options = {**setup.options, "baud": self._bauds[self._speed]}
         link = await port.open_link(setup.port, options, setup.byte_driver)
         try:
             self._opened_ns = self._clock().monotonic_ns
@@ -216,6 +222,7 @@ class Reader:
     def _hand_over(self, reads: list[Read]) -> None:
         self._seen.handed_over(len(reads))
         for read in reads:
+            self._has_read = self._has_read or not isinstance(read, BadFrame)
             self._on_read(read)
 
     def _sign_of_life(self, monotonic_ns: int) -> None:
@@ -231,8 +238,9 @@ class Reader:
             if self._status.status != "failed" or not self._speechless:
                 self._tell("connecting", "the port is open; waiting for the device to answer")
         else:
-            self._was_ready = True
-            self._prefer_this_speed()
+            if self._ready_ns is None:
+                self._ready_ns = self._clock().monotonic_ns
+            self._unanswered = 0
             self._tell("online", warning)
 
     async def _watch_silence(self) -> None:
@@ -248,25 +256,25 @@ class Reader:
                 left_ns = limit_ns
             await asyncio.sleep(left_ns / 1e9)
 
-    def _prefer_this_speed(self) -> None:
-        """The device was found at the present speed: begin with it when it comes back."""
-        found = (self._attempts - 1) % len(self._bauds)
-        self._bauds = self._bauds[found:] + self._bauds[:found]
-        self._attempts = len(self._bauds)
-
     def _worked(self) -> bool:
-        """Whether the session that ended had been of use, so that the next attempt may come at once."""
-        if self._opened_ns is None or not self._was_ready:
+        """Whether the session that ended had been of use, so that the next attempt may come at once. To answer and
+        then to fail, again and again, is none.
+        """
+        if self._ready_ns is None:
             return False
-        return self._heard_ns is not None or self._clock().monotonic_ns - self._opened_ns >= SETTLED_S * 1e9
+        return self._has_read or self._clock().monotonic_ns - self._ready_ns >= SETTLED_S * 1e9
 
-    def _has_more_speeds(self) -> bool:
-        """Whether the device did not answer, and there is a speed that it was not asked at."""
-        return self._never_answered() and self._attempts < len(self._bauds)
+    def _next_speed(self) -> bool:
+        """The device did not answer: try another speed. False: it was asked at each; the next time begins where it
+        answered last.
+        """
+        self._unanswered += 1
+        self._speed = (self._speed + 1) % len(self._bauds)
+        return self._unanswered % len(self._bauds) != 0
 
     def _never_answered(self) -> bool:
         """Whether, in the session that ended, the port was open and the device said nothing of use."""
-        return self._opened_ns is not None and not self._was_ready
+        return self._opened_ns is not None and self._ready_ns is None
 
     def _which_bauds(self) -> tuple[int | None, ...]:
         """The speeds to try, in turn, on a serial line."""
@@ -275,15 +283,17 @@ class Reader:
             return (None,)
         return driver.BAUDS if given is None else (given,)
 
-    async def _wait(self, delay_s: float) -> None:
-        """Until the next attempt, or until a device that was unplugged is there again."""
-        if self._is_there():
-            await asyncio.sleep(delay_s)
-            return
-        left_s = delay_s
-        while left_s > 0 and not self._is_there():
+    async def _wait(self, delay_s: float) -> bool:
+        """Until the next attempt, or until a device that was unplugged is there again: whether it is that."""
+        was_there, left_s = self._is_there(), delay_s
+        while left_s > 0:
             await asyncio.sleep(min(PLUG_POLL_S, left_s))
             left_s -= PLUG_POLL_S
+            is_there = self._is_there()
+            if is_there and not was_there:
+                return True
+            was_there = is_there
+        return False
 
     def _is_there(self) -> bool:
         """Whether the device is plugged in; of what has no plug, nobody can say that it is not."""

@@ -21,7 +21,35 @@ from devices.ports.url import Port
 _PARITY = {"none": "N", "even": "E", "odd": "O"}
 
 
-async def open_link(port: Port, options: dict[str, Any], _driver: ByteDriver) -> DescriptorLink:
+# How long a line is kept open for what was said last, such as a goodbye: 40 bytes at 9600 baud, and a USB adapter.
+DRAIN_S = 0.25
+_DRAIN_POLL_S = 0.005
+
+
+class SerialLink(DescriptorLink):
+    """A line that is let go when what was sent last has left. A device that takes nothing is not waited for long."""
+
+    def __init__(self, line: Any, *, what: str) -> None:
+        super().__init__(line.fileno(), self._drain, what=what)
+        self._line = line
+        self._gone = asyncio.Event()
+        self._until_s: float | None = None
+
+    def _drain(self) -> None:
+        if self._until_s is None:
+            self._until_s = self._loop.time() + DRAIN_S
+        if _unsent(self._line) and self._loop.time() < self._until_s:
+            self._loop.call_later(_DRAIN_POLL_S, self._drain)
+        else:
+            _close(self._line)
+            self._gone.set()
+
+    async def closed(self) -> None:
+        """Wait until the line was let go: another opening before that finds it in use."""
+        await self._gone.wait()
+
+
+async def open_link(port: Port, options: dict[str, Any], _driver: ByteDriver) -> SerialLink:
     """Open the line. Raises `Unavailable` with the reason. In a thread: a Bluetooth line takes seconds to open."""
     loop = asyncio.get_running_loop()
     opening = loop.run_in_executor(None, _open, port.path, options)
@@ -30,7 +58,7 @@ async def open_link(port: Port, options: dict[str, Any], _driver: ByteDriver) ->
     except asyncio.CancelledError:
         opening.add_done_callback(_abandon)
         raise
-    return DescriptorLink(line.fileno(), lambda: _close(line), what=port.path)
+    return SerialLink(line, what=port.path)
 
 
 def _open(path: str, options: dict[str, Any]) -> Any:
@@ -63,10 +91,20 @@ def _no_ambiguous_zero(fd: int) -> None:
     termios.tcsetattr(fd, termios.TCSANOW, settings)
 
 
+def _unsent(line: Any) -> int:
+    """How many bytes the device has not taken yet; none will be by one that is gone."""
+    try:
+        return int(line.out_waiting)
+    except OSError:
+        return 0
+
+
 def _close(line: Any) -> None:
     # Else closing waits up to 30 s for bytes that a dead device will never take; one that is gone cannot be told.
-    with contextlib.suppress(termios.error):
-        termios.tcflush(line.fileno(), termios.TCOFLUSH)
+    # Where nothing waits, a flush could only take back what a pseudo-terminal has still to hand over.
+    if _unsent(line):
+        with contextlib.suppress(termios.error):
+            termios.tcflush(line.fileno(), termios.TCOFLUSH)
     line.close()
 
 

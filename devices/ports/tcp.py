@@ -15,8 +15,14 @@ from devices.ports.url import Port
 
 CONNECT_TIMEOUT_S = 10.0
 # A device that lost its power says nothing. The kernel asks after 10 s of silence, every 5 s, and gives up after
-# three answers that did not come (tcp(7)): a dead line is known within half a minute.
-KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
+# three answers that did not come (tcp(7)): a dead line is known within half a minute. It does not ask while something
+# that we sent is not acknowledged, which it would repeat for a quarter of an hour, but for the last of these.
+KEEPALIVE = (
+    (socket.TCP_KEEPIDLE, 10),
+    (socket.TCP_KEEPINTVL, 5),
+    (socket.TCP_KEEPCNT, 3),
+    (socket.TCP_USER_TIMEOUT, 25_000),
+)
 
 
 async def open_link(port: Port, options: dict[str, Any], _driver: ByteDriver) -> DescriptorLink | TlsLink:
@@ -39,16 +45,18 @@ async def open_link(port: Port, options: dict[str, Any], _driver: ByteDriver) ->
 
 
 async def _connect(host: str, number: int) -> socket.socket:
-    """To the first of the host's addresses that answers."""
+    """To the first of the host's addresses that answers; each has its share of the time."""
     loop = asyncio.get_running_loop()
     problem = OSError(f"no address for {host}")
-    for family, kind, protocol, _, address in await loop.getaddrinfo(host, number, type=socket.SOCK_STREAM):
-        candidate = socket.socket(family, kind, protocol)
+    addresses = await loop.getaddrinfo(host, number, type=socket.SOCK_STREAM)
+    for family, kind, protocol, _, address in addresses:
         with contextlib.ExitStack() as unless_connected:
-            unless_connected.callback(candidate.close)
-            candidate.setblocking(False)
             try:
-                await loop.sock_connect(candidate, address)
+                candidate = socket.socket(family, kind, protocol)
+                unless_connected.callback(candidate.close)
+                candidate.setblocking(False)
+                async with asyncio.timeout(CONNECT_TIMEOUT_S / len(addresses)):
+                    await loop.sock_connect(candidate, address)
             except OSError as failed:
                 problem = failed
                 continue

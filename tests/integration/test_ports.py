@@ -6,7 +6,7 @@ import resource
 import socket
 import tty
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,10 @@ from devices import (
     parse_port,
     set_up,
 )
+from devices.drivers.text_line import TextLine
+from devices.ports import serial_line, tcp
 from devices.reader import FIRST_RETRY_S, LAST_RETRY_S, retry_delay_s
+from devices.reads import Moment
 from tests.support.programs import free_port
 from tests.support.wait import eventually_async
 
@@ -227,6 +230,66 @@ async def test_a_mistake_in_on_read_ends_the_run(pty: Pty) -> None:
         await asyncio.wait_for(task, 5)
 
 
+async def test_a_mistake_in_a_driver_is_a_failed_device_and_no_end(
+    pty: Pty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, logged = TextLine.feed, []
+
+    def stumble(driver: TextLine, data: bytes, now: Moment) -> list[Read]:
+        if b"?" in data:
+            raise IndexError("no such field")
+        return decode(driver, data, now)
+
+    monkeypatch.setattr(TextLine, "feed", stumble)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: logged.append(context))
+    async with running(f"serial://{pty.name}") as bench:
+        await bench.becomes("online")
+        pty.send(b"A\r")
+        await eventually_async(lambda: bench.texts == ["A"], 5)
+        pty.send(b"?\r")
+        failed = await bench.becomes("failed")
+        assert "IndexError('no such field')" in (failed.reason or "") and "report it" in (failed.reason or "")
+        await bench.becomes("online")
+        pty.send(b"B\r")
+        await eventually_async(lambda: bench.texts == ["A", "B"], 5)
+    [context] = logged
+    assert context["message"] == "the driver of scanner-1 failed"
+    assert isinstance(context["exception"], IndexError)
+
+
+async def test_what_is_said_last_is_not_thrown_away(pty: Pty) -> None:
+    setup = set_up("scanner-1", "text-line", f"serial://{pty.name}?baud=9600")
+    assert setup.byte_driver is not None
+    for _ in range(30):
+        link = await serial_line.open_link(setup.port, setup.options, setup.byte_driver)
+        link.send(b"goodbye")
+        link.close()
+        await link.closed()
+        assert os.read(pty.master, 100) == b"goodbye"
+
+
+async def test_a_line_is_held_until_it_was_said_but_not_for_ever(
+    pty: Pty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = set_up("scanner-1", "text-line", f"serial://{pty.name}?baud=9600")
+    assert setup.byte_driver is not None
+    left = [9, 5, 1]
+    monkeypatch.setattr(serial_line, "_unsent", lambda _line: left.pop() if left else 0)
+    link = await serial_line.open_link(setup.port, setup.options, setup.byte_driver)
+    link.close()
+    assert link._line.is_open
+    await link.closed()
+    assert not link._line.is_open and not left
+    monkeypatch.setattr(serial_line, "_unsent", lambda _line: 9)
+    monkeypatch.setattr(serial_line, "DRAIN_S", 0.05)
+    link = await serial_line.open_link(setup.port, setup.options, setup.byte_driver)
+    link.close()
+    link.close()
+    await asyncio.wait_for(link.closed(), 5)
+    assert not link._line.is_open
+
+
 class Device:
     """A scanner with a network plug: listens on a port of its own."""
 
@@ -294,6 +357,31 @@ async def test_a_host_nobody_knows() -> None:
     async with running("tcp://no-such-host.invalid:9100") as bench:
         failed = await bench.becomes("failed")
         assert "no-such-host.invalid:9100 cannot be reached" in (failed.reason or "")
+
+
+async def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp, "CONNECT_TIMEOUT_S", 2.0)
+    loop = asyncio.get_running_loop()
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # who is not accepted and finds no place in the queue gets no answer at all
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with suppress(BlockingIOError):
+                waiting.connect(full.getsockname())
+
+        async def both(*_: object, **__: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+            return [
+                (socket.AF_INET, socket.SOCK_STREAM, 0, "", address)
+                for address in (full.getsockname(), ("127.0.0.1", device.port))
+            ]
+
+        monkeypatch.setattr(loop, "getaddrinfo", both)
+        async with running("tcp://both:9100") as bench:
+            await bench.becomes("online")
+        assert bench.said == ["connecting", "online"]
 
 
 async def test_a_recording_is_played_to_its_end(tmp_path: Path) -> None:
