@@ -5,7 +5,6 @@ needs only the libraries of what it runs. Exit status: 0 done, 1 a real failure,
 """
 
 import importlib
-import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -364,10 +363,6 @@ def main() -> None:
     except process.Failure as error:
         process.say(str(error))
         sys.exit(process.FAILED)
-    except BrokenPipeError:
-        # Whoever read our output has gone (`tallyman read … | head`): nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(process.DONE)
 
 
 if __name__ == "__main__":

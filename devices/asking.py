@@ -79,7 +79,9 @@ def rounds(scheme: str, allowed: tuple[str, ...] | None = None) -> list[Round]:
         speeds += [(rank, name, baud, can_be_asked) for rank, baud in enumerate(bauds)]
     for rank, name, baud, can_be_asked in sorted(speeds, key=lambda speed: (speed[0], speed[1] in _LAST)):
         table.setdefault((rank, baud), ([], []))[0 if can_be_asked else 1].append(name)
-    return [Round(baud, tuple(asked), tuple(heard)) for (_, baud), (asked, heard) in table.items()]
+    # Who only speaks is listened for whenever the line has its speed again: somebody may scan at any moment.
+    speak = {baud: tuple(heard) for (rank, baud), (_, heard) in table.items() if rank == 0}
+    return [Round(baud, tuple(asked), speak.get(baud, ())) for (_, baud), (asked, _) in table.items()]
 
 
 def _build(name: str, scheme: str) -> ByteDriver:

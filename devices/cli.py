@@ -56,10 +56,10 @@ def read(
         return FAILED  # its status has said why
     except BrokenPipeError:
         # Whoever read our output has seen enough.
-        _print_no_more()
+        print_no_more()
         return DONE
     except OutputLost as problem:
-        _print_no_more()
+        print_no_more()
         _say(f"what was read cannot be printed: {problem}")
         return FAILED
     except KeyboardInterrupt:
@@ -68,7 +68,7 @@ def read(
     return DONE
 
 
-def _print_no_more() -> None:
+def print_no_more() -> None:
     """What is in the buffer still must not be tried again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

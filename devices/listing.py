@@ -7,6 +7,7 @@ from typing import Any
 
 from devices.asking import ask_host, ask_lines
 from devices.attached import Found, Roots, attached
+from devices.cli import print_no_more
 from devices.errors import Misconfigured, Unavailable
 from devices.ports.url import parse_port
 
@@ -32,7 +33,8 @@ def devices(
 ) -> int:
     """List what is attached, or what answers at `host`; the exit status.
 
-    0 done, also when there is nothing; 1 nothing answers at that address; 2 it is no address.
+    0 done, also when there is nothing; 1 nothing answers at that address, or nothing can be printed; 2 it is no
+    address.
     """
     try:
         found = asyncio.run(_find(ask, host, roots or Roots()))
@@ -44,6 +46,18 @@ def devices(
         return FAILED
     except KeyboardInterrupt:
         return DONE
+    try:
+        _list(found, as_json=as_json)
+    except BrokenPipeError:
+        print_no_more()  # whoever read our output has seen enough
+    except OSError as problem:
+        print_no_more()
+        _say(f"the list cannot be printed: {problem.strerror}")
+        return FAILED
+    return DONE
+
+
+def _list(found: list[Found], *, as_json: bool) -> None:
     tables = _tables(found)
     if as_json:
         _print(
@@ -57,7 +71,6 @@ def devices(
         _print("\n\n".join(blocks))
     if not found:
         _say(NOTHING)
-    return DONE
 
 
 async def _find(ask: bool, host: str | None, roots: Roots) -> list[Found]:

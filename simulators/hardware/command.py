@@ -58,11 +58,18 @@ class Order:
     """`NAME=VALUE` each."""
 
 
+class _OutputLost(Exception):
+    """Nothing can be printed any more: whoever read it has gone (no text), or why."""
+
+
 def list_kinds() -> int:
     """Print the kinds, a line each, and the faults."""
     width = max(map(len, KINDS))
     lines = [f"{name:{width}}  {kind.about}" for name, kind in sorted(KINDS.items())]
-    _print("\n".join(lines))
+    try:
+        _print("\n".join(lines))
+    except _OutputLost as lost:
+        return _print_no_more(lost)
     _say(f"Faults: {', '.join(FAULTS)}. Begin with: tallyman simulate text-line --port pty")
     return DONE
 
@@ -93,9 +100,8 @@ def main(order: Order) -> int:
     with rig:
         try:
             return _Run(rig, order, stop).run(items)
-        except BrokenPipeError:  # whoever read our output has gone: nothing more to say
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return DONE
+        except _OutputLost as lost:
+            return _print_no_more(lost)
 
 
 class _Run:
@@ -216,8 +222,19 @@ def _refuse(problem: str, status: int) -> int:
 
 
 def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise _OutputLost from None
+    except OSError as problem:
+        raise _OutputLost(problem.strerror) from None
+
+
+def _print_no_more(lost: _OutputLost) -> int:
+    """What is in the buffer still must not be tried again at exit; the exit status."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _refuse(f"nothing can be printed: {lost}", FAILED) if lost.args else DONE
 
 
 def _say(line: str) -> None:

@@ -284,6 +284,22 @@ def test_a_line_is_opened_once_for_all_speeds(tree: Tree, capsys: pytest.Capture
     assert hang_ups == 1
 
 
+def test_a_list_that_nobody_can_read_is_no_crash():
+    def run(arguments: list[str], output: int) -> tuple[int, str]:
+        command = [sys.executable, "-m", "tallyman", *arguments]
+        done = subprocess.run(command, check=False, stdout=output, stderr=subprocess.PIPE, text=True)
+        return done.returncode, done.stderr
+
+    for arguments in (["devices", "--no-ask", "--json"], ["simulate", "--list"]):
+        with Path("/dev/full").open("w") as full:
+            status, said = run(arguments, full.fileno())
+        assert status == 1 and said.endswith("printed: No space left on device\n"), said
+        reading, writing = os.pipe()
+        os.close(reading)
+        assert run(arguments, writing) == (0, ""), "whoever read it has seen enough"
+        os.close(writing)
+
+
 def test_a_scanner_that_speaks_just_then_is_heard(tree: Tree, capsys: pytest.CaptureFixture[str]):
     master, slave = os.openpty()
     stop = threading.Event()
@@ -355,7 +371,9 @@ def test_every_driver_is_asked_at_each_of_its_speeds_the_usual_ones_first():
             driver = set_up("x", name, "serial:///dev/null").byte_driver
             assert driver is not None
             assert {(name, baud) for baud in driver.BAUDS} <= asked
-    assert "text-line" in next(turn for turn in turns if turn.baud == 9600).listened
+    assert all(("text-line" in turn.listened) == (turn.baud == 9600) for turn in turns), (
+        "each time, for moments only"
+    )
     assert rounds("serial", ()) and not any(turn.asked for turn in rounds("serial", ()))
 
 
