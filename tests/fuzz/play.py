@@ -1,7 +1,8 @@
 """What a fuzzer's bytes do to a driver: open it or not, with which options, then pieces, pauses and feedback.
 
-The one idea: an input is a transcript. `options flags`, then any number of `pause length16 bytes`; whatever a fuzzer
-makes of it is some transcript, and every promise of a driver is checked while it is played.
+The one idea: an input is a transcript. `options flags`, then any number of `how length16 bytes`, where `how` says how
+long the pause before the bytes is, and whether they are the body of a frame; whatever a fuzzer makes of it is some
+transcript, and every promise of a driver is checked while it is played.
 """
 
 from collections.abc import Sequence
@@ -10,12 +11,18 @@ from typing import Any, Final
 
 from devices.driver import ByteDriver, Outcome
 from devices.reads import BadFrame, Read
+from tests.fuzz.frames import FRAMES
 from tests.support.drivers import Bench, build, held_bytes, vectors
 
 OPENED: Final = 1
 OUTCOMES: Final[tuple[Outcome, ...]] = ("ok", "duplicate", "reject")
-PAUSE_S: Final = 0.02
-"""What one step of a pause byte stands for; with its highest bit set there is feedback after the pause."""
+PAUSE_S: Final = 0.04
+"""What one step of a pause stands for."""
+PAUSES: Final = 0x3F
+FRAMED: Final = 0x40
+"""What comes is the body of a frame."""
+FEEDBACK: Final = 0x80
+"""There is feedback after the pause."""
 MOST_BYTES: Final = 20_000
 """Of one input: more shows nothing new."""
 SLACK_BYTES: Final = 4096
@@ -34,12 +41,12 @@ def option_sets(name: str) -> list[dict[str, str]]:
 def write(
     pieces: Sequence[tuple[int, bytes]], options: int = 0, *, opened: bool = False, feedback: bool = False
 ) -> bytes:
-    """A transcript: (pause steps, bytes) after each other."""
+    """A transcript: (pause steps and `FRAMED`, bytes) after each other."""
     data = bytearray([options, OPENED if opened else 0])
     for pause, piece in pieces:
         for start in range(0, max(1, len(piece)), 0xFFFF):
             part = piece[start : start + 0xFFFF]
-            data += bytes([pause | (0x80 if feedback else 0)]) + len(part).to_bytes(2, "little") + part
+            data += bytes([pause | (FEEDBACK if feedback else 0)]) + len(part).to_bytes(2, "little") + part
     return bytes(data)
 
 
@@ -66,14 +73,15 @@ class Player:
     def play(self, data: bytes) -> list[Read]:
         """What was read. Raises AssertionError where a promise is broken."""
         options, flags, pieces = read(data)
+        pieces = [(how, self._said(how, piece)) for how, piece in pieces]
         driver = self._build(options)
         bench = Bench(driver)
         allowed = held_bytes(driver) + 2 * driver.MAX_FRAME + SLACK_BYTES
         if flags & OPENED:
             bench.open()
-        for number, (pause, piece) in enumerate(pieces):
-            bench.wait((pause & 0x7F) * PAUSE_S)
-            if pause & 0x80:
+        for number, (how, piece) in enumerate(pieces):
+            bench.wait((how & PAUSES) * PAUSE_S)
+            if how & FEEDBACK:
                 driver.feedback(OUTCOMES[number % 3], bench.now)
             bench.feed(piece)
             assert held_bytes(driver) <= allowed, f"{self.name} keeps {held_bytes(driver)} bytes"
@@ -84,12 +92,15 @@ class Player:
             self._same_in_one_piece(options, pieces, bench.reads)
         return bench.reads
 
+    def _said(self, how: int, piece: bytes) -> bytes:
+        return FRAMES[self.name].around(piece) if how & FRAMED and self.name in FRAMES else piece
+
     def _build(self, options: int) -> ByteDriver:
         return build(self.name, self._options[options % len(self._options)])
 
     def _same_in_one_piece(self, options: int, pieces: list[tuple[int, bytes]], reads: list[Read]) -> None:
         """However bytes without pauses are cut, the same is read. (Noise may be told of in other pieces.)"""
-        if any(pause for pause, _ in pieces) or not pieces:
+        if any(how & (PAUSES | FEEDBACK) for how, _ in pieces) or not pieces:
             return
         whole = Bench(self._build(options))
         whole.feed(b"".join(piece for _, piece in pieces))
