@@ -198,6 +198,15 @@ def test_a_module_that_answers_but_never_reads_is_given_up() -> None:
     )
 
 
+def test_a_module_that_falls_silent_now_and_then_is_started_again_each_time() -> None:
+    bench = started()
+    for _ in range(5):
+        bench.wait(3.6)
+        bench.wait(1.6)
+        bench.feed(VERSION, RUNS, *(done(command) for command in (*SETTINGS, 0x2F)), ALIVE)
+        assert bench.driver.fault is None and bench.driver.ready
+
+
 def test_a_module_that_is_gone_is_given_up() -> None:
     bench = started()
     bench.wait(8)
