@@ -164,7 +164,8 @@ class M100(TalkingDriver):
 
     def _answer(self, command: int, frame: bytes) -> None:
         if command == _VERSION:
-            self._header = frame[0]
+            if not self.ready:
+                self._header = frame[0]
             # The first parameter says which version this is: 0, the hardware's.
             self.model = frame[6:-2].decode("ascii", "replace").strip("\0 ") or "M100"
 

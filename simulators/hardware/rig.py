@@ -339,10 +339,11 @@ class Rig:
         """Until the host, a user or the time wants something."""
         wake_s = [self._back_s, self.device.due_s() if self._plugged else None]
         waits_s = [_SLEEP_MOST_S, *(at_s - time.monotonic() for at_s in wake_s if at_s is not None)]
-        if self._line.waits or (self._session is None and self._plugged):
+        descriptors = self._transport.wait_on() if self._plugged else ()
+        if self._line.waits or (self._plugged and (self._session is None or not descriptors)):
             waits_s.append(_LOOK_S)
         poll = select.poll()
-        for descriptor in (self._wake, *(self._transport.wait_on() if self._plugged else ())):
+        for descriptor in (self._wake, *descriptors):
             poll.register(descriptor, select.POLLIN)
         poll.poll(max(0.0, min(waits_s)) * 1000)
 

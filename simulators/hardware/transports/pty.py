@@ -76,8 +76,10 @@ class Pty:
         return self._sessions if is_open else None
 
     def wait_on(self) -> Sequence[int]:
-        """The terminal while somebody has it open; hung up, it would be ready all the time."""
-        return (self._master,) if self._open else ()
+        """The terminal while somebody has it open; hung up, it would be ready all the time. What was taken from it by
+        the way, while sending, makes it ready no more.
+        """
+        return (self._master,) if self._open and not self._inbox else ()
 
     def receive(self) -> bytes:
         """What the host sent, also just before it closed."""

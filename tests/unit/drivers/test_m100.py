@@ -147,3 +147,9 @@ def test_a_setting_that_it_refuses_is_named() -> None:
         bench.driver.fault
         == "the module refuses the setting of its region (error 17): check the port's options"
     )
+
+
+def test_who_answered_once_is_spoken_to_in_that_framing() -> None:
+    bench = started()
+    bench.feed(in_other_framing(VERSION))
+    assert bench.driver.goodbye() == STOP

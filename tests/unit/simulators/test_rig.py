@@ -392,3 +392,18 @@ def test_a_closed_rig_takes_nothing_more(link: Path) -> None:
 def test_a_port_that_cannot_be_made_is_refused() -> None:
     with pytest.raises(Refused):
         Rig("text-line", "pty:/nowhere/link")
+
+
+def test_a_host_that_asks_on_as_soon_as_it_is_answered_is_answered_at_once() -> None:
+    """While it sends, the terminal takes in what came meanwhile: that must not wait for something else to happen."""
+    with Rig("a0") as rig:
+        port = os.open(rig.place, os.O_RDWR | os.O_NOCTTY)
+        try:
+            began_s = time.monotonic()
+            for _ in range(50):
+                os.write(port, bytes.fromhex("a003ff72ec"))
+                assert os.read(port, 100).hex() == "a00501720109de"
+            took_s = time.monotonic() - began_s
+        finally:
+            os.close(port)
+    assert took_s < 0.9, "nobody waited for the next look, which is a second away"
