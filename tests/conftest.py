@@ -8,11 +8,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from playwright.async_api import Browser
 
 from tests.support.broker import Broker
 from tests.support.browser import chromium
 from tests.support.postgres import Postgres
+
+# How fast examples are made says how busy the machine is, not whether they hold.
+settings.register_profile("tallyman", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tallyman")
 
 
 @pytest.fixture

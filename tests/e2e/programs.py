@@ -130,6 +130,15 @@ class AgentProgram(Program):
         super().__init__("agent", config, port)
         self.scanned = 0
 
+    def start(self) -> None:
+        """Start it, and wait until its scanners are open: what is scanned before is thrown away at the opening."""
+        super().start()
+        for station in ("dock", "picker"):
+            wait_until(lambda station=station: self._hears(station), f"{station} has its scanner", START_S)
+
+    def _hears(self, station: str) -> bool:
+        return all(device["status"] == "online" for device in self.state(station)["status"]["devices"])
+
     def state(self, station: str = "dock") -> Any:
         status, answer = self.request("GET", f"/stations/{station}/state")
         assert status == 200, answer

@@ -359,8 +359,6 @@ def test_scans_in_a_burst_are_all_recorded_in_order(agent: AgentProgram):
 
 
 def test_a_scanner_that_is_unplugged_is_shown(agent: AgentProgram):
-    for end in agent.scanners["gate"]:
-        os.close(end)
-    agent.scanners["gate"] = os.openpty()
+    agent.unplug("gate")
     eventually(lambda: agent.state("gate")["status"]["devices"][0]["status"] == "failed", 10)
     assert agent.state("aisle")["status"]["devices"][0]["status"] == "online"

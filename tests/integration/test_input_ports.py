@@ -69,7 +69,9 @@ class Pty:
             data = data[os.write(self._master, data) :]
 
     def unplug(self) -> None:
+        """The name goes first, as udev takes it away: another test may get a terminal of the same number."""
         if self._master >= 0:
+            self.path.unlink(missing_ok=True)
             os.close(self._master)
             self._master = -1
 

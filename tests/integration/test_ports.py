@@ -45,7 +45,9 @@ class Pty:
         os.write(self.master, data)
 
     def unplug(self) -> None:
+        """The name goes first, as udev takes it away: another test may get a terminal of the same number."""
         if self.master >= 0:
+            self.name.unlink(missing_ok=True)
             os.close(self.master)
             self.master = -1
 

@@ -100,8 +100,10 @@ class AgentProgram:
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.scanners = {name: os.openpty() for name in stations}
-        for _, slave in self.scanners.values():
+        for name, (_, slave) in self.scanners.items():
             tty.setraw(slave)
+            self._port(name).unlink(missing_ok=True)
+            self._port(name).symlink_to(os.ttyname(slave))
         self.config = folder / "agent.toml"
         self.config.write_text(self._toml(stations, broker or free_port(), extra))
         self.log = folder / "agent.log"
@@ -114,13 +116,21 @@ class AgentProgram:
             f'[http]\nlisten = "127.0.0.1:{self.port}"',
         ]
         for name, workflow in stations.items():
-            port = os.ttyname(self.scanners[name][1])
             lines.append(
-                f'[[devices]]\nname = "scan-{name}"\ndriver = "text-line"\nport = "serial://{port}"\n'
+                f'[[devices]]\nname = "scan-{name}"\ndriver = "text-line"\nport = "serial://{self._port(name)}"\n'
                 f'[[stations]]\nname = "{name}"\ndevices = ["scan-{name}"]\nworkflow = "{workflow}"\n'
                 'location = "DOCK-1"\nguard_ms = 60'
             )
         return "\n".join(lines) + "\n"
+
+    def _port(self, name: str) -> Path:
+        return self.folder / f"scanner-{name}"
+
+    def unplug(self, name: str) -> None:
+        """The name goes first, as udev takes it away: another test may get a terminal of the same number."""
+        self._port(name).unlink()
+        for end in self.scanners.pop(name):
+            os.close(end)
 
     def know(self, stored: Stored | None = None, tasks: list[Task] | None = None) -> None:
         """What central sent before the network went."""
@@ -135,6 +145,8 @@ class AgentProgram:
             command = [sys.executable, "-m", "tallyman", "agent", "--config", str(self.config)]
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         eventually(self._serves, START_S, "the agent serves")
+        # What is scanned before the port is open is thrown away when it is opened, as on a real line.
+        eventually(self._hears, START_S, "the agent has its scanners open")
 
     def _serves(self) -> bool:
         assert self.process is not None
@@ -144,6 +156,14 @@ class AgentProgram:
         except OSError:
             return False
         return True
+
+    def _hears(self) -> bool:
+        devices = {
+            device["name"]: device["status"]
+            for station in self.scanners
+            for device in self.state(station)["status"]["devices"]
+        }
+        return all(devices[f"scan-{name}"] == "online" for name in self.scanners)
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""
