@@ -8,6 +8,7 @@ line, writes each frame by itself at that rate, prints how many there were, and 
 
 import os
 import random
+import select
 import sys
 import time
 import tty
@@ -50,9 +51,12 @@ class Port:
         self.write(self.device.see(self.things[number], time.monotonic()))
 
     def write(self, frames: list[Frame]) -> None:
-        """Each by itself."""
+        """Each by itself; a terminal that is full is waited for."""
         for frame in frames:
-            os.write(self.master, frame.data)
+            data = frame.data
+            while data:
+                select.select((), (self.master,), ())
+                data = data[os.write(self.master, data) :]
 
 
 def main(readers: int, reads_per_s: int, seconds: int, *, awaited: bool) -> None:
