@@ -34,6 +34,12 @@ def test_a_described_device_may_leave_anything_in_unused_bytes() -> None:
     assert_reads(told.wait(1), [{"bad": "no frame"}])
 
 
+def test_other_bits_beside_the_one_that_says_that_more_follows_mean_nothing() -> None:
+    assert_reads(bench(SCANNER).feed(report(b"A-01", more=0xFE)), [{"symbology": "]C0", "text": "A-01"}])
+    two = bench(SCANNER).feed(report(b"A" * 56, more=0xFF), report(b"B", more=0xFE))
+    assert_reads(two, [{"text": "A" * 56 + "B"}])
+
+
 def test_a_layout_of_another_maker_is_taken_from_its_description() -> None:
     described = bench(
         bytes.fromhex("058c a101 7508 9508 09fe 8102 9503 09fb09fc09fd 8102 7501 9501 09ff 8102 9507 8103")
