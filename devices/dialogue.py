@@ -130,13 +130,13 @@ class TalkingDriver(FramedDriver):
         """Begin a conversation, in place of any other; `then` is called after its last step."""
         self._dialogue, self._then = Dialogue(steps), then
         self.send(self._dialogue.begin(now))
-        self._look(now)
+        self._follow_up(now)
 
     def heard(self, answer: Hashable, now: Moment) -> None:
         """Something arrived that may answer the present step."""
         if self._dialogue is not None:
             self.send(self._dialogue.heard(answer, now))
-            self._look(now)
+            self._follow_up(now)
 
     def repeat(self, now: Moment) -> None:
         """The device asks to be told again."""
@@ -166,13 +166,13 @@ class TalkingDriver(FramedDriver):
         reads = super().tick(now)
         if self._dialogue is not None:
             self.send(self._dialogue.tick(now))
-            self._look(now)
+            self._follow_up(now)
         for name in [name for name, due_ns in self._alarms.items() if due_ns <= now.monotonic_ns]:
             if self._alarms.pop(name, None) is not None:  # unless an earlier one has cleared it
                 self.alarm(name, now, reads)
         return reads
 
-    def _look(self, now: Moment) -> None:
+    def _follow_up(self, now: Moment) -> None:
         dialogue = self._dialogue
         assert dialogue is not None
         if dialogue.failure is not None:

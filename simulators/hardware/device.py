@@ -36,7 +36,7 @@ class Thing:
     rssi_dbm: int | None = None
     """None: the device's habit."""
     card: str | None = None
-    """Ten hex digits: version and the 32 bits of the number."""
+    """Ten hex digits: of 125 kHz, the version and the number's 32 bits. Other devices take what they have of it."""
     number: int = 0
     """Given by the rig in the order in which things are shown, from 1. Frames hand on the thing as it was given."""
 
@@ -164,6 +164,10 @@ class Device:
     ) -> Answer:
         """A request over HTTP, with user and password if it came with some; for devices that are web servers."""
         return Answer(404)
+
+    def says(self, thing: Thing) -> str:
+        """What the host is to read of it, as text: the code, the EPC in hex, or what this device makes of a card."""
+        return thing.code or thing.epc or thing.card or ""
 
     def unplugged(self) -> None:
         """Power was lost: forget mode and session. What is in the field stays in front of the device."""

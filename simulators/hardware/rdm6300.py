@@ -94,6 +94,11 @@ class Rdm6300(Device):
         self._cold = False
         return [Frame(data, (self._card,))]
 
+    def says(self, thing: Thing) -> str:
+        """What is printed on the card: its 32 bits as a number of ten digits."""
+        assert thing.card is not None
+        return f"{int(thing.card[2:], 16):010d}"
+
     def unplugged(self) -> None:
         """Its next frame is the first one again. What lies on the coil, lies there."""
         self._cold = True

@@ -63,13 +63,6 @@ CABLES = (
 )
 
 
-def of_thing(thing: Thing) -> str:
-    """What the read of it must say."""
-    if thing.card is not None:
-        return f"{int(thing.card[2:], 16):010d}"
-    return (thing.epc or thing.code or "").upper()
-
-
 def of_read(read: Read) -> str:
     if isinstance(read, BarcodeRead):
         return read.text.upper()
@@ -135,7 +128,8 @@ class Session:
                 await asyncio.sleep(0.02)
         await self._all_told(rig)
         await eventually_async(
-            lambda: {of_thing(thing) for thing in rig.account().whole} <= set(self.reads), READ_S
+            lambda: {rig.device.says(thing).upper() for thing in rig.account().whole} <= set(self.reads),
+            READ_S,
         )
 
     async def _online(self, rig: Rig) -> None:
@@ -150,7 +144,7 @@ class Session:
         account = rig.account()
         have = Counter(self.reads)
         for entry in account.entries:
-            read = have.pop(of_thing(entry.thing), 0)
+            read = have.pop(rig.device.says(entry.thing).upper(), 0)
             if entry.fate == "whole":
                 assert read >= 1, f"{entry.thing} arrived whole and was not read"
             assert read <= entry.times, f"{entry.thing} was read {read} times, {entry.fate}"

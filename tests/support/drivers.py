@@ -1,5 +1,6 @@
 """Drivers under test: built with their options, fed with a clock that goes on, and what they read as plain values."""
 
+import importlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,6 +21,13 @@ def build(name: str, options: Mapping[str, str] | None = None) -> ByteDriver:
     built = set_up("device-1", name, "file:///recording" + (f"?{query}" if query else "")).byte_driver
     assert built is not None
     return built
+
+
+def away_s(name: str) -> float:
+    """How long a thing must be away to be new, where a driver says it once however often its device does."""
+    module, _, cls = DRIVERS[name].target.partition(":")
+    options = getattr(importlib.import_module(module), cls).OPTIONS
+    return max((option.default / 1000 for option in options if option.name == "again_ms"), default=0.0)
 
 
 def vectors(name: str) -> list[dict[str, Any]]:

@@ -18,8 +18,6 @@ class Noise:
     """What must stand between noise and a frame so that the frame is not touched by it."""
     phantoms_per_mb: float = 0
     """How many reads a megabyte of random bytes gives at the most."""
-    pause_s: float = 0
-    """How long after a frame the same one is something new, where the device says everything over and over."""
     misreads: bool = False
     """There is no checksum: where a byte was changed on the way, another code is read, and nobody can know."""
 
@@ -42,8 +40,6 @@ NOISE: dict[str, Noise] = {
     # That is 31 / 2^40 for each byte. The other forms of a tag have lengths that must add up, and come to less than a
     # hundredth of it.
     "chafon": Noise(phantoms_per_mb=MEGABYTE * 31 / 2**40 * 1.05),
-    # STX, digits and checksum make a frame: no phantoms. A card counts as away after 300 ms without it.
-    "rdm6300": Noise(pause_s=0.3),
     # One event a line: what stands before it on its line belongs to it. Random bytes are no JSON: no phantoms.
     "impinj-r700": Noise(ends_with=b"\n", misreads=True),
     # Braces and quotes must fit, and what is inside must be an event: random bytes are none.

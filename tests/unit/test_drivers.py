@@ -15,6 +15,7 @@ from tests.support.drivers import (
     VECTORS,
     Bench,
     assert_reads,
+    away_s,
     build,
     held_bytes,
     matches,
@@ -125,7 +126,7 @@ def test_every_frame_between_noise_is_read(name: str) -> None:
         noisy += len(garbage)
         stream = garbage + data
         cut = rng.randrange(len(stream))
-        bench.wait(noise.pause_s)
+        bench.wait(away_s(name))
         bench.feed(stream[:cut], stream[cut:])
         expected += reads
     extra = assert_contains(ended(bench), expected)
@@ -141,7 +142,7 @@ def test_noise_inside_a_frame_costs_that_frame_and_no_other(name: str) -> None:
     expected: list[dict[str, Any]] = []
     for _ in range(300):
         data, reads = rng.choice(frames)
-        bench.wait(noise.pause_s)
+        bench.wait(away_s(name))
         if rng.random() < 0.5:
             place = rng.randrange(1, len(data))
             garbage = rng.randbytes(rng.choice((1, 2, 9)))
