@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from devices.driver import ByteDriver
 from devices.errors import Unavailable
-from devices.ports.link import DescriptorLink
+from devices.ports.link import UNPLUGGED, DescriptorLink
 from devices.ports.node import open_node
 from devices.ports.url import Port
 
@@ -33,7 +33,7 @@ async def open_link(port: Port, options: dict[str, Any], _driver: ByteDriver) ->
         # Events are stamped by a clock that nobody sets; what is no input device has none.
         with contextlib.suppress(OSError):
             fcntl.ioctl(fd, _EVIOCSCLOCKID, struct.pack("i", time.CLOCK_MONOTONIC))
-        return DescriptorLink(fd, lambda: os.close(fd), what=port.path)
+        return DescriptorLink(fd, lambda: os.close(fd), what=port.path, at_end=UNPLUGGED)
     except BaseException:
         os.close(fd)
         raise

@@ -10,7 +10,7 @@ import struct
 from typing import Any, Final
 
 from devices.driver import ByteDriver
-from devices.ports.link import DescriptorLink
+from devices.ports.link import UNPLUGGED, DescriptorLink
 from devices.ports.node import open_node
 from devices.ports.url import Port
 
@@ -26,7 +26,7 @@ async def open_link(port: Port, _options: dict[str, Any], driver: ByteDriver) ->
     fd = open_node(port.path, group="input", listing="/dev/hidraw*")
     try:
         driver.describe(_descriptor(fd))
-        return DescriptorLink(fd, lambda: os.close(fd), what=port.path)
+        return DescriptorLink(fd, lambda: os.close(fd), what=port.path, at_end=UNPLUGGED)
     except BaseException:
         os.close(fd)
         raise

@@ -13,6 +13,7 @@ from devices.driver import Frame
 CHUNK = 65536
 # What waits for a device that does not take it just now. Commands are short: above, it does not listen.
 MAX_WAITING = 4096
+UNPLUGGED = "was unplugged or switched off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,13 @@ class DescriptorLink:
     answers = True
     warning = None
 
-    def __init__(self, fd: int, close: Callable[[], None], *, what: str) -> None:
+    def __init__(
+        self, fd: int, close: Callable[[], None], *, what: str, at_end: str = "ended the connection"
+    ) -> None:
+        """`at_end` is what an end of file means: a hung-up terminal has one too."""
         self._fd = fd
         self._close = close
-        self._what = what
+        self._what, self._at_end = what, at_end
         self._open = True
         self._waiting = bytearray()
         self._loop = asyncio.get_running_loop()
@@ -91,7 +95,7 @@ class DescriptorLink:
                 hear(data)
             else:
                 self.close()
-                ended(Ending(f"{self._what} ended the connection"))
+                ended(Ending(f"{self._what} {self._at_end}"))
 
         self._loop.add_reader(self._fd, readable)
 
@@ -139,5 +143,5 @@ class DescriptorLink:
 
 def _lost(what: str, problem: OSError) -> str:
     if problem.errno in (errno.EIO, errno.ENXIO, errno.ENODEV):
-        return f"{what} was unplugged or switched off"
+        return f"{what} {UNPLUGGED}"
     return f"{what} was lost: {problem.strerror or problem}"

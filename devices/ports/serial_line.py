@@ -15,7 +15,7 @@ import serial
 
 from devices.driver import ByteDriver
 from devices.errors import Unavailable
-from devices.ports.link import DescriptorLink
+from devices.ports.link import UNPLUGGED, DescriptorLink
 from devices.ports.url import Port
 
 _PARITY = {"none": "N", "even": "E", "odd": "O"}
@@ -30,7 +30,7 @@ class SerialLink(DescriptorLink):
     """A line that is let go when what was sent last has left. A device that takes nothing is not waited for long."""
 
     def __init__(self, line: Any, *, what: str) -> None:
-        super().__init__(line.fileno(), self._drain, what=what)
+        super().__init__(line.fileno(), self._drain, what=what, at_end=UNPLUGGED)
         self._line = line
         self._gone = asyncio.Event()
         self._until_s: float | None = None

@@ -44,8 +44,9 @@ def differences() -> list[str]:
 
 def write() -> None:
     """Write every generated file, and remove schemas that no model has any more."""
+    wanted = files()  # all of it before anything goes: a mistake in a model must not cost the files there are
     shutil.rmtree(DOCS / "schemas", ignore_errors=True)
-    for path, text in files().items():
+    for path, text in wanted.items():
         (DOCS / path).parent.mkdir(exist_ok=True)
         (DOCS / path).write_text(text, encoding="utf-8")
 

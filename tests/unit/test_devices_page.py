@@ -32,6 +32,13 @@ def test_every_driver_has_a_section_with_its_options(driver: str):
         assert f"| `{option.name}` |" in text
 
 
+def test_the_contract_names_the_drivers_there_are():
+    text = (DOCS / "contract.md").read_text(encoding="utf-8")
+    named = re.search(r"^Driver names: (.*?)\.", text, re.DOTALL | re.MULTILINE)
+    assert named is not None
+    assert set(re.findall(r"`([a-z0-9-]+)`", named[1])) == set(DRIVERS)
+
+
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_every_kind_of_port_is_there_with_its_options(kind: str):
     assert f"`{kind}://" in PAGE
