@@ -22,6 +22,10 @@ MAX_MESSAGE = 0x40000
 """Bytes of the longest message that is taken. Capabilities come to 2 KiB; 256 KiB are some 5,000 tags in one report,
 which only a reader that held them back for hours puts together.
 """
+MAX_EFFORT = 4 * MAX_MESSAGE
+"""Bytes of parameters that are looked at in vain, in search of a message that adds up. Whoever puts beginnings inside
+beginnings could have the same bytes looked at without end.
+"""
 MAX_DEPTH = 10
 """Parameters inside parameters. The deepest of the standard, a filter's mask inside a ROSpec, is the seventh."""
 
@@ -80,10 +84,10 @@ class Parameter(NamedTuple):
         return value
 
     def text(self, name: str) -> str:
-        """A field that is a text."""
+        """A field that is a text, as people may see it: a stranger wrote it, and it may not steer a terminal."""
         value = self.values[name]
         assert isinstance(value, str)
-        return value
+        return "".join(letter if letter.isprintable() else "�" for letter in value.strip("\0 \t\r\n"))
 
 
 class Message(NamedTuple):
@@ -292,7 +296,7 @@ _STATUSES = {
 def reason(status: Parameter) -> str:
     """Why the reader refused: its own words where it has some."""
     code = status.integer("Status")
-    words = status.text("ErrorDescription").strip("\0 ") or _STATUSES.get(code, "it does not say why")
+    words = status.text("ErrorDescription") or _STATUSES.get(code, "it does not say why")
     where = "".join(
         f", type {each.integer('ParameterType')}" for each in status.find(PARAMETER_ERROR)
     ) + "".join(f", field {each.integer('FieldNum')}" for each in status.find(FIELD_ERROR))
@@ -302,11 +306,13 @@ def reason(status: Parameter) -> str:
 # --- from bytes ---------------------------------------------------------------------------------------------------
 
 
-_FIRST = re.compile(rb"[\x04\x07\x08\x0b]")
+# A version, a type that readers send, and the first byte of a length, as far as they have come.
+_TYPES = b"".join(re.escape(bytes([type_])) for type_ in REPLIES if type_ < CUSTOM_MESSAGE)
+_FIRST = re.compile(rb"(?:[\x04\x08](?:[" + _TYPES + rb"]|\Z)|[\x07\x0b](?:\xff|\Z))(?:\x00|\Z)")
 
 
 def nearest(data: bytes, at: int) -> int:
-    """Where from here on the first byte stands that may begin a message."""
+    """Where from here on the first bytes stand that may begin a message."""
     found = _FIRST.search(data, at)
     return found.start() if found is not None else len(data)
 
@@ -327,31 +333,36 @@ def begins(data: bytes, at: int) -> int | None:
     return size if reply.least <= size <= reply.most else None
 
 
-def adds_up(data: bytes, at: int, size: int) -> bool:
-    """Whether the parameters of this message, as far as they have come, may be its own and end where it does."""
+def walk(data: bytes, at: int, size: int, begun: int = 0) -> tuple[int, bool]:
+    """Goes from parameter to parameter of this message, as far as they have come: how far that was from where it
+    begins, and whether they may be its own and end where it does. `begun`: so far it was gone before.
+    """
     type_ = (data[at] & 3) << 8 | data[at + 1]
     reply = REPLIES[type_]
     if type_ == CUSTOM_MESSAGE:
-        return True
-    end, here = at + size, at + HEADER + reply.prefix
+        return HEADER, True
+    end, here = at + size, at + max(begun, HEADER + reply.prefix)
     known = min(len(data), end)
     while here + 4 <= known:
         inner, length = data[here] << 8 | data[here + 1], data[here + 2] << 8 | data[here + 3]
         allowed = inner < 1024 if reply.parameters is None else inner in reply.parameters
         here += length
         if not allowed or length < 4 or here > end:
-            return False
-    return known < end or here == end
+            return here - at, False
+    return here - at, known < end or here == end
 
 
 def overlapped(data: bytes, at: int, end: int) -> bool:
     """Whether another message begins inside this one and ends behind it: then this one has lost bytes."""
-    here = nearest(data, at + 1)
-    while here < end:
+    here, left = nearest(data, at + 1), MAX_EFFORT
+    while here < end and left > 0:
         size = begins(data, here)
         known = len(data) - here
-        if size and here + size > end and known >= min(size, HEADER + 4) and adds_up(data, here, size):
-            return True
+        if size and here + size > end and known >= min(size, HEADER + 4):
+            reached, fits = walk(data, here, size)
+            if fits:
+                return True
+            left -= reached
         here = nearest(data, here + 1)
     return False
 

@@ -112,6 +112,10 @@ class Llrp(TalkingDriver):
         self._channels_khz: tuple[int, ...] = ()
         self._message: Message | None = None
         self._patient = True
+        self._walked = 0
+        """How far the parameters of the unfinished message were gone through."""
+        self._effort = 0
+        """Bytes gone through since the last message: see `MAX_EFFORT`."""
         self._warnings: dict[str, str] = {}
 
     # --- the conversation -------------------------------------------------------------------------------------
@@ -119,6 +123,7 @@ class Llrp(TalkingDriver):
     def open(self, now: Moment) -> None:
         """Wait to be greeted, and ask what the reader is."""
         super().open(now)
+        self._walked = self._effort = 0
         self._version, self._capabilities, self._channels_khz = self._wanted_version, None, ()
         self._warnings.clear()
         ask = self._say(llrp.GET_READER_CAPABILITIES, 2, b"\x00")
@@ -265,17 +270,38 @@ class Llrp(TalkingDriver):
 
     def measure(self, data: bytes, at: int) -> int:
         """Header and lengths; and what follows, where a message is malformed inside, or may have lost bytes."""
-        size = llrp.begins(data, at)
-        if size is None or (size and not llrp.adds_up(data, at, size)):
-            return at - llrp.nearest(data, at + 1)
+        begun, self._walked = self._walked if at == 0 else 0, 0
+        size, reached, fits = llrp.begins(data, at), 0, True
+        if size:
+            reached, fits = llrp.walk(data, at, size, begun)
+            self._effort += reached - begun
+        if size is None or not fits:
+            return self._none_begins(data, at)
         if not size or len(data) - at < size:
+            if self._effort > llrp.MAX_EFFORT:
+                return self._none_begins(data, at)
+            self._walked = reached
             return 0
         self._message = llrp.decode(data[at : at + size])
         broken = bool(self._message.broken)
         follows = llrp.begins(data, at + size)
         if follows is None and (broken or llrp.overlapped(data, at, at + size)):
-            return -1
-        return 0 if broken and not follows and self._patient else size
+            self._effort += size
+            return self._none_begins(data, at)
+        if broken and not follows and self._patient:
+            return 0
+        self._effort = 0
+        return size
+
+    def _none_begins(self, data: bytes, at: int) -> int:
+        if self._effort > llrp.MAX_EFFORT:
+            self._effort = 0
+            return at - len(data)
+        return at - llrp.nearest(data, at + 1)
+
+    def _skip(self, data: bytes, now: Moment, reads: list[Read]) -> None:
+        self._walked = 0
+        super()._skip(data, now, reads)
 
     def _give_up(self, now: Moment, reads: list[Read]) -> None:
         # Nothing follows: the last message is taken as it is.

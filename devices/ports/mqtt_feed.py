@@ -25,7 +25,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from devices.driver import ByteDriver
 from devices.errors import Unavailable
-from devices.ports import trust
+from devices.ports import tcp, trust
 from devices.ports.link import Ending
 from devices.ports.url import Port
 
@@ -34,11 +34,15 @@ KEEPALIVE_S: Final = 30
 MAX_MESSAGE: Final = 262_144
 # The largest that a broker with MQTT 5 may send at all, topic and all; it drops what is larger by itself.
 _MAX_PACKET: Final = 4 * MAX_MESSAGE
+# What paho may hold of one packet, from a broker that does not know of such limits or does not care.
+_MOST_HELD: Final = 16 * 1024 * 1024
 # What may wait for the event loop.
 MAX_WAITING: Final = 2_000
 MAX_WAITING_BYTES: Final = 8 * 1024 * 1024
 # So many messages are decoded in one go; then others have their turn.
 _AT_ONCE: Final = 100
+# Who stops does not wait longer for a broker that takes nothing any more.
+GOODBYE_S: Final = 1.0
 _QOS: Final = 1
 _UNSUPPORTED_VERSION: Final = 132  # MQTT 5.0 §3.2.2.2; paho translates what a 3.1.1 broker says to the same
 _BAD_LOGIN: Final = (134, 135)  # MQTT 5.0 §3.2.2.2: bad user name or password; not authorized
@@ -87,7 +91,7 @@ class FeedLink:
         self._over: str | None = None
         self._hear: Callable[[bytes], None] | None = None
         self._ended: Callable[[Ending], None] | None = None
-        self._unwanted = threading.Event()
+        self._connecting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         # Between the threads: whoever has the lock.
         self._lock = threading.Lock()
@@ -112,13 +116,13 @@ class FeedLink:
     async def open(self) -> None:
         """Connect and subscribe. Raises `Unavailable` or `_OtherVersion`; then nothing is left open."""
         try:
-            async with asyncio.timeout(2 * self._wait_s):
-                await asyncio.to_thread(self._connect)
+            async with asyncio.timeout(self._wait_s):
+                self._client.connection = await tcp.connect(self._port.host, self._port.number, self._wait_s)
+                self._connecting = asyncio.create_task(asyncio.to_thread(self._greet))
+                await asyncio.shield(self._connecting)
+            async with asyncio.timeout(self._wait_s):
                 self._client.loop_start()
                 await self._subscribed
-        except TimeoutError:
-            await self._let_go()
-            raise Unavailable(f"{self._what} did not answer within {2 * self._wait_s} s") from None
         except OSError as problem:
             await self._let_go()
             raise Unavailable(self._unreachable(problem)) from None
@@ -146,9 +150,15 @@ class FeedLink:
             await self._closing
 
     async def _let_go(self) -> None:
-        self._unwanted.set()
+        if self._connecting is not None and not self._connecting.done():
+            self._client.cut()
+            await asyncio.gather(self._connecting, return_exceptions=True)
         self._client.disconnect()
-        await asyncio.to_thread(self._client.loop_stop)
+        stopping = asyncio.create_task(asyncio.to_thread(self._client.loop_stop))
+        if not (await asyncio.wait((stopping,), timeout=GOODBYE_S))[0]:
+            self._client.cut()
+            await stopping
+        self._client.close()
 
     # --- on the event loop ------------------------------------------------------------------------------------
 
@@ -205,18 +215,21 @@ class FeedLink:
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
         client.on_thread_failed = lambda problem: self._on_loop(
-            self._refused, Unavailable(f"the connection to {self._what} failed: {problem!r}")
+            self._refused,
+            Unavailable(
+                f"{self._what} sent {problem}, which is no reader's"
+                if isinstance(problem, _TooLarge)
+                else f"the connection to {self._what} failed: {problem!r}"
+            ),
         )
         return client
 
-    def _connect(self) -> None:
+    def _greet(self) -> None:
         properties = None
         if self._version == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.CONNECT)
             properties.MaximumPacketSize = _MAX_PACKET
         self._client.connect(self._port.host, self._port.number, KEEPALIVE_S, properties=properties)
-        if self._unwanted.is_set():
-            _close(self._client)
 
     def _on_loop(self, work: Callable[..., object], *arguments: object) -> None:
         try:
@@ -294,42 +307,56 @@ class FeedLink:
             return f"{self._what} did not answer within {self._wait_s} s: check address, cable and firewall"
         if isinstance(problem, ssl.SSLError):
             return f"{self._what} cannot be used: TLS failed ({problem.reason}); is {self._port.number} its TLS port?"
-        reason = problem.strerror or str(problem)
-        return f"{self._what} cannot be reached: {reason.lower()}; check address, port and cable"
+        return f"{self._what} cannot be reached: {tcp.plain(problem)}; check address, port and cable"
+
+
+class _TooLarge(Exception):
+    """A packet that nobody should send; the text says how large."""
 
 
 class _Client(paho.Client):
-    """Says so when an exception ends its network thread; paho alone would look connected for ever. And it opens its
-    connection itself: where TLS fails, paho leaves it open, and it asks the environment for a proxy.
+    """Says so when an exception ends its network thread; paho alone would look connected for ever. Its connection is
+    made by us, so that whoever stops need not wait for it, and it takes no packet without end.
     """
 
     on_thread_failed: Callable[[Exception], None]
+    connection: socket.socket | None = None
+    """What it speaks through: connected, and not yet secure."""
     context: ssl.SSLContext | None = None
 
     def _create_socket(self) -> socket.socket:
         """What paho connects with; its certificate is verified as the context says."""
-        connection = socket.create_connection((self.host, self.port), self.connect_timeout)
-        with contextlib.ExitStack() as unless_secure:
-            unless_secure.callback(connection.close)
-            if self.context is not None:
-                connection = self.context.wrap_socket(
-                    connection, server_hostname=self.host, do_handshake_on_connect=False
-                )
-                unless_secure.callback(connection.close)
-                connection.do_handshake()
-            unless_secure.pop_all()
-        return connection
+        assert self.connection is not None
+        self.connection.settimeout(self.connect_timeout)
+        if self.context is not None:
+            # Kept before it is agreed on, so that it can be cut in the midst of that.
+            self.connection = secured = self.context.wrap_socket(
+                self.connection, server_hostname=self.host, do_handshake_on_connect=False
+            )
+            secured.do_handshake()
+        return self.connection
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > _MOST_HELD:
+            raise _TooLarge(f"a message of {bufsize} bytes")
+        return super()._sock_recv(bufsize)
 
     def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
         """What the network thread runs."""
         try:
             return super().loop_forever(timeout, retry_first_connection)
         except Exception as problem:  # noqa: BLE001 (whatever it is, the connection is over, and there will be another)
-            _close(self)
+            self.close()
             self.on_thread_failed(problem)
             return MQTTErrorCode.MQTT_ERR_UNKNOWN
 
+    def cut(self) -> None:
+        """End the connection under whoever waits for it, in any thread."""
+        if self.connection is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self.connection, socket.SHUT_RDWR)
 
-def _close(client: paho.Client) -> None:
-    if (connection := client.socket()) is not None:
-        connection.close()
+    def close(self) -> None:
+        """Let the connection go; may be called twice."""
+        if self.connection is not None:
+            self.connection.close()

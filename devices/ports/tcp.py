@@ -30,7 +30,7 @@ async def open_link(port: Port, options: dict[str, Any], _driver: ByteDriver) ->
     what = f"{port.host}:{port.number}"
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            connected = await _connect(port.host, port.number)
+            connected = await connect(port.host, port.number, CONNECT_TIMEOUT_S)
             if options["tls"]:
                 return await secure(connected, port.host, options, what)
     except TimeoutError:
@@ -39,13 +39,16 @@ async def open_link(port: Port, options: dict[str, Any], _driver: ByteDriver) ->
         ) from None
     except OSError as problem:
         raise Unavailable(
-            f"{what} cannot be reached: {_plain(problem)}; check address, port and cable"
+            f"{what} cannot be reached: {plain(problem)}; check address, port and cable"
         ) from None
     return DescriptorLink(connected.fileno(), connected.close, what=what)
 
 
-async def _connect(host: str, number: int) -> socket.socket:
-    """To the first of the host's addresses that answers; each has its share of the time."""
+async def connect(host: str, number: int, limit_s: float) -> socket.socket:
+    """To the first of the host's addresses that answers; each has its share of the time.
+
+    Raises OSError; `plain` says it in words.
+    """
     loop = asyncio.get_running_loop()
     problem = OSError(f"no address for {host}")
     addresses = await loop.getaddrinfo(host, number, type=socket.SOCK_STREAM)
@@ -55,7 +58,7 @@ async def _connect(host: str, number: int) -> socket.socket:
                 candidate = socket.socket(family, kind, protocol)
                 unless_connected.callback(candidate.close)
                 candidate.setblocking(False)
-                async with asyncio.timeout(CONNECT_TIMEOUT_S / len(addresses)):
+                async with asyncio.timeout(limit_s / len(addresses)):
                     await loop.sock_connect(candidate, address)
             except OSError as failed:
                 problem = failed
@@ -72,8 +75,8 @@ async def _connect(host: str, number: int) -> socket.socket:
     raise problem
 
 
-def _plain(problem: OSError) -> str:
-    """asyncio wraps "connection refused" into a sentence with the address in it; the bare reason reads better."""
+def plain(problem: OSError) -> str:
+    """Why there is no connection: the bare reason reads better than the sentence that asyncio wraps it into."""
     if isinstance(problem, socket.gaierror) or not problem.errno or problem.errno < 0:
         return problem.strerror or str(problem)
     return os.strerror(problem.errno).lower()

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from devices import PortStatus, Read, Reader
-from devices.ports import mqtt_feed
+from devices.ports import mqtt_feed, tcp
 from devices.reads import BadFrame
 from simulators.hardware.device import Thing
 from simulators.hardware.rig import Rig
@@ -578,6 +579,84 @@ async def test_what_a_broker_refuses_is_told(answers: Sequence[bytes], reason: s
         url = f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}?topic=a&connect_s=1"
         async with Listener("zebra-iotc", url).run() as listener:
             await listener.until("failed", reason)
+
+
+def remaining_length(size: int) -> bytes:
+    """As MQTT 5.0 §1.5.5 writes it."""
+    return bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14 & 127 | 128, size >> 21])
+
+
+@asynccontextmanager
+async def rogue(
+    then: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """A broker that confirms a subscription, and then does what none should."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            await reader.read(1000)
+            writer.write(packet(0x20, b"\x00\x00\x00"))
+            asked = await reader.read(1000)
+            writer.write(packet(0x90, asked[2:4] + b"\x00\x01"))
+            await then(reader, writer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, limit=100) as server:
+        yield f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}?topic=a"
+
+
+async def test_a_packet_without_end_is_not_taken() -> None:
+    async def announce(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x30" + remaining_length(200_000_000) + b"\x00\x01a\x00")
+        await reader.read(1000)
+
+    async with rogue(announce) as url, Listener("zebra-iotc", url).run() as listener:
+        await listener.until("failed", "sent a message of 200000000 bytes")
+
+
+async def test_a_broker_that_takes_nothing_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = tcp.connect
+
+    async def narrow(host: str, number: int, limit_s: float) -> socket.socket:
+        connection = await connect(host, number, limit_s)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+        return connection
+
+    monkeypatch.setattr(tcp, "connect", narrow)
+    over = asyncio.Event()
+
+    async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        # Each of these must be acknowledged, and no acknowledgement is read.
+        while not over.is_set():
+            writer.write(packet(0x32, b"\x00\x01a\x00\x01\x00{}") * 100)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(writer.drain(), 0.1)
+        writer.transport.abort()
+
+    async with rogue(flood) as url:
+        async with Listener("zebra-iotc", url).run() as listener:
+            await listener.until("online")
+            await eventually_async(lambda: len(listener.reads) > 5_000, 20)
+        over.set()
+        await asyncio.sleep(0.2)
+
+
+async def test_who_stops_need_not_wait_for_tls() -> None:
+    came, gone = asyncio.Event(), asyncio.Event()
+
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while await reader.read(1000):
+                came.set()
+        gone.set()
+        writer.close()
+
+    async with await asyncio.start_server(silence, "127.0.0.1", 0) as server:
+        url = f"mqtts://127.0.0.1:{server.sockets[0].getsockname()[1]}?topic=a"
+        async with Listener("zebra-iotc", url).run():
+            await asyncio.wait_for(came.wait(), 5)
+        await asyncio.wait_for(gone.wait(), 1)
 
 
 async def test_messages_that_come_too_fast_or_are_too_large_are_dropped_and_told(

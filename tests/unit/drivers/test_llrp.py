@@ -1,6 +1,7 @@
 """What is special to LLRP: a reader that speaks first, a start-up by ROSpecs, and keep-alives."""
 
 import struct
+import time
 
 import pytest
 
@@ -208,6 +209,7 @@ def test_a_reader_that_does_not_greet_is_asked_all_the_same() -> None:
     ("body", "words"),
     [
         (refusal(401, "RF hardware"), "RF hardware (status 401)"),
+        (refusal(401, "\x1b[2Jhot\n\0"), "�[2Jhot (status 401)"),
         (refusal(105, ""), "there are too many of a parameter (status 105)"),
         (refusal(999, ""), "it does not say why (status 999)"),
         (
@@ -332,6 +334,7 @@ def test_an_antenna_that_is_not_used_may_be_missing() -> None:
         (event(250, b"\x50"), "80 % full", 60),
         (event(251), "lost reports", 600),
         (event(252, b"\0\4hot!"), "the reader reports: hot!", 60),
+        (event(252, b"\0\4\x1b[2J"), "the reader reports: �[2J", 60),
         (event(249, b"\2" + struct.pack(">II", 1, 5)), "something else first", 60),
         (reply(100, 4242, refusal(103, "")), "a parameter is missing", 60),
     ],
@@ -416,6 +419,48 @@ def test_parameters_inside_each_other_have_a_bound() -> None:
         deep = tlv(240, deep)
     [read] = Bench(build("llrp")).feed(reply(61, 1, deep) + KEEPALIVE)
     assert isinstance(read, BadFrame) and "inside each other" in read.reason
+
+
+BEGINNING = struct.pack(">HII", 0x043D, 0x3FFF0, 1)
+"""Of a report that goes on far behind everything."""
+
+
+@pytest.mark.parametrize("step", [100, 65_536])
+@pytest.mark.parametrize(
+    ("content", "rest"),
+    [
+        (tlv(240, BEGINNING), bytes(8)),  # whole, and each of its parameters may be the beginning of another
+        (tlv(240, BEGINNING), b""),  # the same, and its end is lost
+        (tlv(240), b""),  # as many parameters as can be, and they come slowly
+        (b"\x04", b""),
+    ],
+)
+def test_nobody_can_make_it_slow(content: bytes, rest: bytes, step: int) -> None:
+    def seconds(size: int) -> float:
+        bench = started()
+        whole = reply(61, 1, content * (size // len(content))) + rest
+        data = whole if rest else whole[:-1]
+        begin = time.process_time()
+        for place in range(0, len(data), step):
+            bench.feed(data[place : place + step])
+        bench.close()
+        return time.process_time() - begin
+
+    # Four times as much takes four times as long; quadratic work would take sixteen times.
+    assert min(seconds(80_000) for _ in range(2)) < 10 * max(min(seconds(20_000) for _ in range(3)), 0.03)
+
+
+def test_a_large_report_that_comes_slowly_is_read_after_a_long_search() -> None:
+    bench = started()
+    broken = reply(61, 1, tlv(240, BEGINNING) * 10_000)[:-1]
+    tag = REPORT[10:]
+    report = reply(61, 2, tag * 10_000)
+    bench.feed(broken)
+    bench.wait(4)
+    reads = [
+        read for place in range(0, len(report), 1_000) for read in bench.feed(report[place : place + 1_000])
+    ]
+    assert len(reads) == 10_000 and all(isinstance(read, TagRead) for read in reads)
 
 
 def test_a_parameter_goes_by_the_name_of_the_standard() -> None:
