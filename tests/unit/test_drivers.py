@@ -165,3 +165,17 @@ def test_a_cut_connection_joins_nothing_to_what_follows(name: str) -> None:
             bench.reads.clear()
             bench.feed(data)
             assert_contains(ended(bench), reads)
+
+
+@pytest.mark.parametrize("name", BYTE_DRIVERS)
+def test_a_driver_that_gave_its_device_up_begins_anew_when_the_port_is_opened_again(name: str) -> None:
+    bench = Bench(build(name)).open()
+    first = bench.take_sent()
+    ready, model = bench.driver.ready, bench.driver.model
+    bench.wait(60)
+    assert ready or bench.driver.fault is not None
+    bench.close()
+    bench.take_sent()
+    bench.open()
+    assert (bench.driver.fault, bench.driver.warning) == (None, None)
+    assert (bench.driver.ready, bench.driver.model, bench.take_sent()) == (ready, model, first)

@@ -68,6 +68,11 @@ def test_every_printable_character_of_ascii_can_be_typed_on_every_layout(name: s
             assert text(read) == character
 
 
+def test_modifiers_on_the_right_are_as_good_as_those_on_the_left() -> None:
+    [read] = bench().feed(press(54, A) + press(54, 2) + press(97, 27) + press(SHIFT, 54, B) + press(ENTER))
+    assert text(read) == "A!\x1dB"
+
+
 def test_raw_is_what_was_typed_as_bytes() -> None:
     [read] = bench(layout="de").feed(press(40) + press(ENTER))
     assert isinstance(read, BarcodeRead) and (read.raw, read.text) == (b"\xe4", "ä")
