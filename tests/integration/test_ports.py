@@ -346,6 +346,29 @@ async def test_a_network_scanner_is_read_and_reconnected(device: Device, *, rude
         await eventually_async(lambda: bench.texts[-1] == "C", 5)
 
 
+async def test_after_a_session_that_was_of_use_the_first_retry_comes_at_once_again(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[int] = []
+
+    def note(in_a_row: int, _jitter: float) -> float:
+        failures.append(in_a_row)
+        return 0.0
+
+    monkeypatch.setattr("devices.reader.retry_delay_s", note)
+    async with running(f"tcp://127.0.0.1:{device.port}") as bench:
+        for number in range(3):
+            await eventually_async(lambda: len(device.writers) == 1)
+            device.writers[0].write(b"A\r")
+            await eventually_async(lambda number=number: len(bench.texts) == number + 1)
+            await device.hang_up()
+        await eventually_async(lambda: len(device.writers) == 1)
+        assert failures == [0, 0, 0]
+        await device.hang_up()  # nothing was read this time
+        await eventually_async(lambda: len(device.writers) == 1)
+    assert failures[3:] == [1]
+
+
 async def test_nobody_listens(device: Device) -> None:
     await device.stop()
     async with running(f"tcp://127.0.0.1:{device.port}") as bench:
