@@ -42,7 +42,7 @@ def seeds(name: str) -> Iterator[bytes]:
                 )
                 yield write([(FRAMED, body + body)], options)
         # More than any frame holds, of what no header is made of.
-        yield write([(0, b"9" * min(MOST_BYTES // 2, 2 * build(name).MAX_FRAME)), (1, b"\r")], options)
+        yield write([(0, b"9" * min(MOST_BYTES - 100, 2 * build(name).MAX_FRAME)), (1, b"\r\n")], options)
 
 
 def conversation(name: str, options: int) -> list[tuple[int, bytes]]:

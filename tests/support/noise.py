@@ -18,6 +18,10 @@ class Noise:
     """What must stand between noise and a frame so that the frame is not touched by it."""
     phantoms_per_mb: float = 0
     """How many reads a megabyte of random bytes gives at the most."""
+    looks_ahead: bool = False
+    """What is read of garbage may hang on what had come behind it: lengths alone cannot say where a frame ends. Of
+    whole frames, always the same is read.
+    """
     misreads: bool = False
     """There is no checksum: where a byte was changed on the way, another code is read, and nobody can know."""
 
@@ -46,6 +50,7 @@ NOISE: dict[str, Noise] = {
     "zebra-iotc": Noise(misreads=True),
     # Reports are laid out so that random bytes are none; within one, nothing protects the code.
     "hid-pos": Noise(misreads=True),
-    # Lengths inside lengths must add up: random bytes never do. TCP protects what is inside.
-    "llrp": Noise(misreads=True),
+    # Lengths inside lengths must add up: random bytes never do. TCP protects what is inside. A message that lost
+    # bytes is known by the next one, which begins inside it, as far as that has come.
+    "llrp": Noise(misreads=True, looks_ahead=True),
 }
