@@ -150,6 +150,7 @@ class FeedLink:
             await self._closing
 
     async def _let_go(self) -> None:
+        self._subscribed.cancel()  # nobody waits for it any more, and nobody is to be told that it failed
         if self._connecting is not None and not self._connecting.done():
             self._client.cut()
             await asyncio.gather(self._connecting, return_exceptions=True)
@@ -346,7 +347,7 @@ class _Client(paho.Client):
         try:
             return super().loop_forever(timeout, retry_first_connection)
         except Exception as problem:  # noqa: BLE001 (whatever it is, the connection is over, and there will be another)
-            self.close()
+            self.cut()
             self.on_thread_failed(problem)
             return MQTTErrorCode.MQTT_ERR_UNKNOWN
 
@@ -357,6 +358,7 @@ class _Client(paho.Client):
                 socket.socket.shutdown(self.connection, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Let the connection go; may be called twice."""
+        """Let the connection go, and what its thread was woken with; that has ended."""
+        self._reset_sockets()
         if self.connection is not None:
             self.connection.close()

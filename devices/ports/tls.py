@@ -5,6 +5,7 @@ before the driver is there to hear it, and what is to be sent is bounded as on e
 """
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -20,18 +21,26 @@ GOODBYE_S = 2.0
 
 async def secure(connected: socket.socket, host: str, options: dict[str, Any], what: str) -> "TlsLink":
     """Agree on TLS. The socket is taken over, and closed if that fails. Raises `Unavailable`, OSError."""
-    loop = asyncio.get_running_loop()
     try:
         context = await trust.tls(options)
-        _, link = await loop.create_connection(
+    except BaseException:
+        connected.close()
+        raise
+    try:
+        _, link = await asyncio.get_running_loop().create_connection(
             lambda: TlsLink(what, trust.warning(options)),
             sock=connected,
             ssl=context,
             server_hostname=host,
             ssl_shutdown_timeout=GOODBYE_S,
         )
-    except (ssl.SSLError, ConnectionError) as problem:
-        connected.close()
+    except BaseException as problem:
+        # It is asyncio's by now, which closes it as soon as it hears of its end; to close it here would give its
+        # number to another connection, which asyncio then mistakes for this one.
+        with contextlib.suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
+        if not isinstance(problem, (ssl.SSLError, ConnectionError)):
+            raise
         reason = trust.distrust(problem)
         if reason is not None:
             raise Unavailable(f"{what}: {reason}") from None
@@ -39,9 +48,6 @@ async def secure(connected: socket.socket, host: str, options: dict[str, Any], w
             f"{what} does not speak TLS ({getattr(problem, 'reason', None) or problem}): take its port for TLS, which"
             " is 5085 for LLRP, or leave tls=yes out"
         ) from None
-    except BaseException:
-        connected.close()
-        raise
     return link
 
 

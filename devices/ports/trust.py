@@ -12,8 +12,8 @@ from typing import Any
 
 from devices.errors import Unavailable
 
-# A password or token; what is longer is some other file.
-MAX_SECRET = 65_536
+# A password or token; what is longer is some other file, and more than MQTT can say (MQTT 5.0 §1.5.4).
+MAX_SECRET = 65_535
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd.exec(5), LoadCredential=
 
 

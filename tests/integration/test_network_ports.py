@@ -1,6 +1,7 @@
 """Ports on the network against real servers: a reader's web server, and mosquitto; and all that goes wrong."""
 
 import asyncio
+import gc
 import logging
 import socket
 import ssl
@@ -178,7 +179,7 @@ async def test_a_reader_that_wants_a_password_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "No such file"), (b"", "empty"), (b"\xff\xfe", "not UTF-8"), (b"x" * 70_000, "too large")],
+    [(None, "No such file"), (b"", "empty"), (b"\xff\xfe", "not UTF-8"), (b"x" * 65_536, "too large")],
 )
 async def test_a_password_file_that_cannot_be_used_is_named(
     content: bytes | None, reason: str, tmp_path: Path
@@ -429,6 +430,42 @@ async def test_a_slow_host_makes_the_reader_wait_and_loses_nothing() -> None:
         await asyncio.gather(running, return_exceptions=True)
     # What fits into the sockets' buffers, asyncio's and one read: some megabytes, not the 14 that were sent.
     assert max(held) * len(line) < 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("driver", "scheme", "option"),
+    [("llrp", "tcp", "tls=yes"), ("zebra-iotc", "mqtts", "topic=a")],
+)
+async def test_whoever_stops_may_do_so_at_any_moment(
+    driver: str, scheme: str, option: str, certificate: Certificate, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while await reader.read(1000):
+                pass
+        writer.close()
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate.file, certificate.key)
+    async with await asyncio.start_server(silence, "127.0.0.1", 0, ssl=context) as server:
+        place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for turns in range(80):
+            reader = Reader(
+                "gate",
+                driver,
+                f"{scheme}://{place}?ca_file={certificate.file}&{option}",
+                lambda _: None,
+                lambda _: None,
+            )
+            running = asyncio.create_task(reader.run())
+            for _ in range(turns):
+                await asyncio.sleep(0.001 if turns % 2 else 0)
+            running.cancel()
+            [end] = await asyncio.gather(running, return_exceptions=True)
+            assert isinstance(end, asyncio.CancelledError)
+        await asyncio.sleep(0.2)
+    gc.collect()
+    assert not caplog.records
 
 
 # --- a broker -------------------------------------------------------------------------------------------------
