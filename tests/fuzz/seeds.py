@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from itertools import islice
+from math import ceil
 
 from benchmarks.conversation import converse
 from simulators.hardware import KINDS
@@ -13,6 +14,8 @@ from tests.support.drivers import build, vectors
 
 THINGS = 6
 CONVERSATION_S = 20
+SILENCES = 20
+"""Pauses after which a device that answered before is given up."""
 MOST_CUTS = 100
 KIND_BYTES = 3
 """Bodies that begin alike are of the same kind, and one of each kind is also given too short and too long."""
@@ -32,6 +35,8 @@ def seeds(name: str) -> Iterator[bytes]:
     for options in range(len(sets)):
         pieces = conversation(name, options)
         yield write(pieces, options, opened=True)
+        yield write(pieces, options, opened=True, feedback=True)
+        yield write([*pieces, *[(PAUSES, b"")] * SILENCES], options, opened=True)
         if (frames := FRAMES.get(name)) is not None:
             bodies = [(pause | FRAMED, frames.body(data)) for pause, data in pieces]
             yield write(bodies, options, opened=True)
@@ -51,8 +56,10 @@ def conversation(name: str, options: int) -> list[tuple[int, bytes]]:
     device = kind.load()(random.Random(options))
     things = list(islice(make(kind.reads, seed=options), THINGS))
     said = converse(build(name, option_sets(name)[options]), device, things, CONVERSATION_S)
-    pieces, before_s = [], 0.0
+    pieces, passed_s = [], 0.0
     for each in said:
-        pieces.append((min(PAUSES, int((each.at_s - before_s) / PAUSE_S)), each.data))
-        before_s = each.at_s
+        # A driver that hears an answer too early has not asked yet.
+        pause = max(0, min(PAUSES, ceil((each.at_s - passed_s) / PAUSE_S)))
+        pieces.append((pause, each.data))
+        passed_s += pause * PAUSE_S
     return pieces
