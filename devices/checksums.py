@@ -21,9 +21,12 @@ def crc_mcrf4xx(data: bytes) -> int:
     return _REVERSED[crc & 0xFF] << 8 | _REVERSED[crc >> 8]
 
 
-def crc_genibus(data: bytes) -> int:
-    """CRC-16/GENIBUS: the CRC that a Gen2 tag sends after PC and EPC (EPC Gen2 Air Interface, annex F)."""
-    return crc_hqx(data, 0xFFFF) ^ 0xFFFF
+def holds_genibus(data: bytes) -> bool:
+    """Whether the last two bytes are the CRC-16/GENIBUS of those before, as a Gen2 tag sends it after PC and EPC.
+
+    Over data with its own CRC behind it, it leaves 1D0F. Source: EPC Gen2 Air Interface, annex F.
+    """
+    return crc_hqx(data, 0xFFFF) == _AUGMENTED
 
 
 def crc_mercury(data: bytes) -> int:

@@ -79,12 +79,13 @@ class FramedDriver(ByteDriver):
     def _scan(self, data: bytes, now: Moment, reads: list[Read]) -> bytes:
         """Take every whole frame; returns the unfinished rest."""
         at, end = 0, len(data)
+        measure, take = self.measure, self.frame
         while at < end:
-            size = self.measure(data, at)
+            size = measure(data, at)
             if size > 0:
                 if self._skipped:
                     self._report_skipped(now, reads)
-                self.frame(data[at : at + size], now, reads)
+                take(data[at : at + size], now, reads)
                 at += size
             elif size:
                 self._skip(data[at : at - size], now, reads)

@@ -11,7 +11,7 @@ modules send 22.
 
 from typing import ClassVar
 
-from devices.checksums import crc_genibus
+from devices.checksums import holds_genibus
 from devices.dialogue import Step, TalkingDriver
 from devices.options import Option, choice, number
 from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read, TagRead
@@ -23,6 +23,10 @@ _FIXED = 7  # header, type, command, two bytes of length, checksum, trailer
 # The longest answer that is used is a tag with an EPC of 62 bytes: 67 parameters. A read of memory may be longer.
 _MAX_PARAMETERS = 0x100
 _LEAST_TAG = 5  # parameters: RSSI, PC and CRC, with no EPC
+
+_MAX_FRAME = _FIXED + _MAX_PARAMETERS
+# RSSI is a signed byte of dBm.
+_DBM = tuple(float(byte - 256 if byte > 127 else byte) for byte in range(256))
 
 _COMMAND, _RESPONSE, _NOTIFICATION = 0x00, 0x01, 0x02
 _VERSION, _REGION, _INVENTORY, _MULTI, _STOP, _POWER, _ERROR = 0x03, 0x07, 0x22, 0x27, 0x28, 0xB6, 0xFF
@@ -56,7 +60,7 @@ class M100(TalkingDriver):
     )
     BAUDS: ClassVar[tuple[int, ...]] = (115200,)
     ASK: ClassVar[bytes] = bytes.fromhex("bb000300010004 7e aa000300010004 dd")
-    MAX_FRAME: ClassVar[int] = _FIXED + _MAX_PARAMETERS
+    MAX_FRAME: ClassVar[int] = _MAX_FRAME
 
     def __init__(
         self,
@@ -138,7 +142,7 @@ class M100(TalkingDriver):
         if left < 5:
             return 0
         length = (data[at + 3] << 8 | data[at + 4]) + _FIXED
-        if length > self.MAX_FRAME or data[at + 1] > _NOTIFICATION:
+        if length > _MAX_FRAME or data[at + 1] > _NOTIFICATION:
             return -1
         if left < length:
             return 0
@@ -187,16 +191,14 @@ class M100(TalkingDriver):
         end = 8 + (pc >> 11) * 2
         if end + 4 != len(frame):
             return self._bad("a tag whose length is not what its PC word says", frame, now)
-        if self._check_tags and crc_genibus(frame[6:end]) != frame[end] << 8 | frame[end + 1]:
+        if self._check_tags and not holds_genibus(frame[6:-2]):
             return self._bad(
                 "a tag with a wrong checksum (tag_crc=ignore, if this module delivers none)", frame, now
             )
         if end == 8:
             return self._bad("a tag that holds no EPC", frame, now)
-        rssi = frame[5] - 256 if frame[5] > 127 else frame[5]
-        return TagRead(
-            self.device, frame, frame[8:end], now.unix_s, now.monotonic_ns, None, float(rssi), None, pc
-        )
+        unix_s, monotonic_ns = now
+        return TagRead(self.device, frame, frame[8:end], unix_s, monotonic_ns, None, _DBM[frame[5]], None, pc)
 
     def _bad(self, reason: str, frame: bytes, now: Moment) -> BadFrame:
         return BadFrame(self.device, reason, frame[:MAX_SAMPLE], now.unix_s)

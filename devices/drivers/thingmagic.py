@@ -12,7 +12,7 @@ Tag Reader" by SparkFun (MIT licence); names of commands, flags and status codes
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
-from devices.checksums import crc_genibus, crc_mercury
+from devices.checksums import crc_mercury, holds_genibus
 from devices.dialogue import Step, TalkingDriver
 from devices.options import Option, choice, number, numbers, yes_or_no
 from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read, TagRead
@@ -301,7 +301,7 @@ class ThingMagic(TalkingDriver):
             return self._bad("a tag of another protocol than Gen2", frame, now)
         if tail + 2 != end or bits != (tail - at) * 8:
             return self._bad("a tag whose length is not what its PC word says", frame, now)
-        wrong = crc_genibus(frame[at + 2 : tail]) != frame[tail] << 8 | frame[tail + 1]
+        wrong = not holds_genibus(frame[at + 2 : tail + 2])
         if wrong or tail == at + 4:
             reason = "a tag with a wrong checksum" if wrong else "a tag that holds no EPC"
             return self._bad(reason, frame, now)
