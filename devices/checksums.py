@@ -5,6 +5,7 @@ differ in their start value, in the order of the bits and in how the last bytes 
 """
 
 from binascii import crc_hqx
+from zlib import adler32
 
 # Each byte with its bits in reverse order, for the CRCs that take the lowest bit first.
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -35,6 +36,14 @@ def crc_mercury(data: bytes) -> int:
     Source: the maker's published host code, which takes four bits at a time. `data` has at least two bytes.
     """
     return crc_hqx(data[:-2], _AUGMENTED) ^ (data[-2] << 8 | data[-1])
+
+
+def sum_8(data: bytes) -> int:
+    """The low byte of the sum of at most 256 bytes.
+
+    The low half of Adler-32 is the sum and one, as long as that is below 65,521 (RFC 1950, §9).
+    """
+    return adler32(data) - 1 & 0xFF
 
 
 def negative_sum_8(data: bytes) -> int:

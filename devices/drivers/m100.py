@@ -11,7 +11,7 @@ modules send 22.
 
 from typing import ClassVar
 
-from devices.checksums import holds_genibus
+from devices.checksums import holds_genibus, sum_8
 from devices.dialogue import Step, TalkingDriver
 from devices.options import Option, choice, number
 from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read, TagRead
@@ -21,7 +21,7 @@ _TRAILERS = {0xBB: 0x7E, 0xAA: 0xDD}
 _HEADERS = {"bb": (0xBB,), "aa": (0xAA,), "auto": (0xBB, 0xAA)}
 _FIXED = 7  # header, type, command, two bytes of length, checksum, trailer
 # The longest answer that is used is a tag with an EPC of 62 bytes: 67 parameters. A read of memory may be longer.
-_MAX_PARAMETERS = 0x100
+_MAX_PARAMETERS = 240
 _LEAST_TAG = 5  # parameters: RSSI, PC and CRC, with no EPC
 
 _MAX_FRAME = _FIXED + _MAX_PARAMETERS
@@ -147,7 +147,7 @@ class M100(TalkingDriver):
         if left < length:
             return 0
         end = at + length
-        if data[end - 1] != trailer or sum(data[at + 1 : end - 2]) & 0xFF != data[end - 2]:
+        if data[end - 1] != trailer or sum_8(data[at + 1 : end - 2]) != data[end - 2]:
             return -1
         return length
 
