@@ -14,10 +14,10 @@ from typing import Annotated, Any
 
 import typer
 
-from devices.checksums import crc_mercury, negative_sum_8, negative_sum_16
-from devices.framing import FramedDriver
-from devices.llrp_messages import Parameter, decode, message
 from devices.reads import BadFrame, Read, TagRead
+from devices.wire.checksums import crc_mercury, negative_sum_8, negative_sum_16
+from devices.wire.framing import FramedDriver
+from devices.wire.llrp_messages import Parameter, decode, message
 from tests.support.drivers import Bench, build
 
 # Family in frames.json → our driver.

@@ -19,11 +19,11 @@ Source: "UHF RFID reader serial interface protocol", V2.2 and later; "YR8900 com
 
 from typing import ClassVar
 
-from devices.checksums import negative_sum_8
-from devices.dialogue import Step, TalkingDriver
 from devices.errors import Misconfigured
 from devices.options import Option, choice, number, numbers, yes_or_no
 from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read, TagRead
+from devices.wire.checksums import negative_sum_8
+from devices.wire.dialogue import Step, TalkingDriver
 
 _HEADER = b"\xa0"
 _EVERYBODY = 0xFF

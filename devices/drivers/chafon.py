@@ -20,11 +20,11 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from devices.checksums import crc_mcrf4xx
-from devices.dialogue import Step, TalkingDriver
 from devices.driver import Outcome
 from devices.options import Option, choice, number, numbers, yes_or_no
 from devices.reads import Moment, Read, TagRead
+from devices.wire.checksums import crc_mcrf4xx
+from devices.wire.dialogue import Step, TalkingDriver
 
 _INVENTORY, _INFO, _SCAN_TIME, _POWER, _BEEP = 0x01, 0x21, 0x25, 0x2F, 0x33
 _WORK_MODE, _REAL_TIME, _PUSHED = 0x35, 0x76, 0xEE

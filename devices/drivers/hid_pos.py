@@ -8,13 +8,13 @@ layout counts, and then strictly, since nothing else tells a report from noise.
 
 from typing import Any, ClassVar, Final
 
-from devices.codes import MAX_CODE, Codes
 from devices.driver import earliest
-from devices.framing import NS_PER_MS, FramedDriver
 from devices.options import Option, number
-from devices.pos_reports import USUAL_BYTES, Layout, layout_from_hex, layout_or_reason, usual_layout
 from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read
-from devices.symbologies import AIM_ID
+from devices.wire.codes import MAX_CODE, Codes
+from devices.wire.framing import NS_PER_MS, FramedDriver
+from devices.wire.pos_reports import USUAL_BYTES, Layout, layout_from_hex, layout_or_reason, usual_layout
+from devices.wire.symbologies import AIM_ID
 
 # The reports of one code follow each other within milliseconds; nobody pulls a trigger so fast.
 _JOIN_MS: Final = 250

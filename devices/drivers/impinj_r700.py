@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from devices.json_fields import (
+from devices.options import Option, choice, number, numbers, yes_or_no
+from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read, TagRead
+from devices.wire.json_fields import (
     MAX_EPC,
     MAX_TID,
     NOT_JSON,
@@ -23,9 +25,7 @@ from devices.json_fields import (
     text,
     whole,
 )
-from devices.options import Option, choice, number, numbers, yes_or_no
-from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read, TagRead
-from devices.requests import Request, WebDriver
+from devices.wire.requests import Request, WebDriver
 
 # An event has some 500 bytes; with all that a reader can be set to add, a few thousand.
 MAX_LINE = 16_384

@@ -13,9 +13,11 @@ import struct
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, NamedTuple
 
-from devices.codes import MAX_CODE, Codes
 from devices.driver import ByteDriver
-from devices.keymaps import (
+from devices.options import Option, choice, number, yes_or_no
+from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read
+from devices.wire.codes import MAX_CODE, Codes
+from devices.wire.keymaps import (
     ALT,
     ALT_GR,
     CAPS_LOCK,
@@ -30,8 +32,6 @@ from devices.keymaps import (
     TAB,
     compose,
 )
-from devices.options import Option, choice, number, yes_or_no
-from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read
 
 _EVENT: Final = struct.Struct("llHHi")
 # Types of events (linux/input-event-codes.h) → their highest code and value; None: any value.

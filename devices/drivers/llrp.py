@@ -4,7 +4,7 @@ The one idea: the reader is told once what to do (a ROSpec, started at once) and
 the session is a start-up table and a watch. The reader speaks first and says whether we are the one client that it
 serves; each step of the start-up is answered with a status, and anything but success is a fault in the reader's own
 words. Then it sends a keep-alive every few seconds: each is acknowledged, or it hangs up; three that do not come are
-a dead link. How messages look is in `devices.llrp_messages`.
+a dead link. How messages look is in `devices.wire.llrp_messages`.
 
 Source: "Low Level Reader Protocol (LLRP)" of EPCglobal (GS1), 1.0.1 and 1.1.
 """
@@ -14,11 +14,11 @@ import struct
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from devices import llrp_messages as llrp
-from devices.dialogue import Step, TalkingDriver
-from devices.llrp_messages import Malformed, Message, Parameter, message, tlv
 from devices.options import Option, choice, number, numbers
 from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read, TagRead
+from devices.wire import llrp_messages as llrp
+from devices.wire.dialogue import Step, TalkingDriver
+from devices.wire.llrp_messages import Malformed, Message, Parameter, message, tlv
 
 _ROSPEC = 1
 _ALL = 0  # in place of the number of a ROSpec or an antenna

@@ -11,10 +11,10 @@ modules send 22.
 
 from typing import ClassVar
 
-from devices.checksums import holds_genibus, sum_8
-from devices.dialogue import Step, TalkingDriver
 from devices.options import Option, choice, number
 from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read, TagRead
+from devices.wire.checksums import holds_genibus, sum_8
+from devices.wire.dialogue import Step, TalkingDriver
 
 # Header → trailer.
 _TRAILERS = {0xBB: 0x7E, 0xAA: 0xDD}

@@ -13,9 +13,9 @@ from functools import reduce
 from operator import xor
 from typing import ClassVar
 
-from devices.framing import NS_PER_MS, FramedDriver
 from devices.options import Option, choice, number
 from devices.reads import Moment, Read, TagRead
+from devices.wire.framing import NS_PER_MS, FramedDriver
 
 _STX, _ETX = 0x02, 0x03
 _DIGITS = 12

@@ -3,18 +3,18 @@
 `[prefix][symbology id][data][terminator]`. The one idea: a line is a read only if it is whole. CR and LF each end a
 line and empty lines are dropped, so CR LF works however it is split; a scanner that may have CR, LF or TAB *in* its
 codes is configured with its one terminator, and then only that ends a line. A line over the bound is reported once
-and skipped up to the next terminator. What a line says is for `devices.codes`; here it is only told apart from what a
-scanner answers on the same channel when somebody changes its settings.
+and skipped up to the next terminator. What a line says is for `devices.wire.codes`; here it is only told apart from
+what a scanner answers on the same channel when somebody changes its settings.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from devices.codes import MAX_CODE, Codes
 from devices.driver import ByteDriver, Outcome, earliest
 from devices.options import Option, choice, number
 from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read
+from devices.wire.codes import MAX_CODE, Codes
 
 MAX_LINE: Final = MAX_CODE
 

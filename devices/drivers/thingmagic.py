@@ -12,10 +12,10 @@ Tag Reader" by SparkFun (MIT licence); names of commands, flags and status codes
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
-from devices.checksums import crc_mercury, holds_genibus
-from devices.dialogue import Step, TalkingDriver
 from devices.options import Option, choice, number, numbers, yes_or_no
 from devices.reads import MAX_SAMPLE, BadFrame, Moment, Read, TagRead
+from devices.wire.checksums import crc_mercury, holds_genibus
+from devices.wire.dialogue import Step, TalkingDriver
 
 _HEADER = b"\xff"
 _FIXED = 7  # header, length, command, two bytes of status, two of CRC

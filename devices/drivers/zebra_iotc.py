@@ -2,7 +2,7 @@
 
 The one idea: `idHex` is all that is needed of a tag, and `eventNum` of an event: the reader counts its events, so one
 that comes twice is read once, and one that never came is missed aloud. Events follow each other with nothing between
-them, however the bytes are cut (`devices.json_objects`). A sled puts many tags, and barcodes, into one event.
+them, however the bytes are cut (`devices.wire.json_objects`). A sled puts many tags, and barcodes, into one event.
 
 Sources: Zebra IoT Connector, "Tag data events"; Zebra RFD40/RFD90 MQTT API reference, dataEVT.
 """
@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 import msgspec
 
 from devices.driver import ByteDriver, earliest
-from devices.json_fields import MAX_EPC, MAX_TID, NOT_JSON, decimal, epc, hex_bytes, instant, text, whole
-from devices.json_objects import ObjectScanner, Skipped
 from devices.options import Option, choice
 from devices.reads import MAX_SAMPLE, BadFrame, BarcodeRead, Moment, Read, TagRead
-from devices.symbologies import AIM_ID
+from devices.wire.json_fields import MAX_EPC, MAX_TID, NOT_JSON, decimal, epc, hex_bytes, instant, text, whole
+from devices.wire.json_objects import ObjectScanner, Skipped
+from devices.wire.symbologies import AIM_ID
 
 NS_PER_S = 1_000_000_000
 # A reader's event has some 300 bytes; a sled puts all that it read since the last one into one.

@@ -22,12 +22,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
-from devices.checksums import negative_sum_16
-from devices.dialogue import Step, TalkingDriver
 from devices.driver import Outcome
 from devices.options import Option, choice
 from devices.reads import MAX_SAMPLE, BadFrame, BarcodeRead, Moment, Read, as_text
-from devices.symbologies import AIM_ID, SSI, aim_id
+from devices.wire.checksums import negative_sum_16
+from devices.wire.dialogue import Step, TalkingDriver
+from devices.wire.symbologies import AIM_ID, SSI, aim_id
 
 # Profile → bytes before a packet (BLE: its whole length, low byte first), bytes before the content of a code.
 _PROFILES: dict[str, tuple[int, int]] = {"classic": (0, 1), "rsm": (0, 4), "ble": (2, 4)}

@@ -27,16 +27,15 @@ _EVIOCSCLOCKID: Final = 0x400445A0
 async def open_link(port: Port, options: dict[str, Any], _driver: ByteDriver) -> DescriptorLink:
     """Open and grab the device. Raises `Unavailable` with the reason."""
     fd = open_node(port.path, group="input", listing="/dev/input/by-id")
-    try:
+    with contextlib.ExitStack() as unless_ready:
+        unless_ready.callback(os.close, fd)
         if options["grab"]:
             _grab(fd, port.path)
         # Events are stamped by a clock that nobody sets; what is no input device has none.
         with contextlib.suppress(OSError):
             fcntl.ioctl(fd, _EVIOCSCLOCKID, struct.pack("i", time.CLOCK_MONOTONIC))
-        return DescriptorLink(fd, lambda: os.close(fd), what=port.path, at_end=UNPLUGGED)
-    except BaseException:
-        os.close(fd)
-        raise
+        unless_ready.pop_all()
+    return DescriptorLink(fd, lambda: os.close(fd), what=port.path, at_end=UNPLUGGED)
 
 
 def _grab(fd: int, path: str) -> None:

@@ -4,6 +4,7 @@ The one idea: every HID device carries a description of its reports. The port fe
 before the first report; where there is none to fetch (a pipe, a terminal), the driver goes by the usual layout.
 """
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -24,12 +25,11 @@ _SIZE: Final = struct.Struct("I")
 async def open_link(port: Port, _options: dict[str, Any], driver: ByteDriver) -> DescriptorLink:
     """Open the device and let the driver know its report descriptor. Raises `Unavailable` with the reason."""
     fd = open_node(port.path, group="input", listing="/dev/hidraw*")
-    try:
+    with contextlib.ExitStack() as unless_ready:
+        unless_ready.callback(os.close, fd)
         driver.describe(_descriptor(fd))
-        return DescriptorLink(fd, lambda: os.close(fd), what=port.path, at_end=UNPLUGGED)
-    except BaseException:
-        os.close(fd)
-        raise
+        unless_ready.pop_all()
+    return DescriptorLink(fd, lambda: os.close(fd), what=port.path, at_end=UNPLUGGED)
 
 
 def _descriptor(fd: int) -> bytes:

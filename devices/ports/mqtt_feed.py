@@ -126,7 +126,7 @@ class FeedLink:
         except OSError as problem:
             await self._let_go()
             raise Unavailable(self._unreachable(problem)) from None
-        except BaseException:
+        except BaseException:  # cancelled, too: paho's thread and socket must not stay behind
             await self._let_go()
             raise
 

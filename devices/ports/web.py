@@ -1,9 +1,9 @@
 """`https://` and `http://`: devices that are web servers and deliver what they read as one long answer.
 
 The one idea: one answer that never ends is a stream of bytes like any other. The driver says, as data, which it is
-and what must be asked before it, after it was opened, and at the end (`devices.requests`); here it is asked, and what
-the device refuses becomes a reason in plain words. Bytes are handed over as they come and kept nowhere: a driver that
-takes its time makes the connection, and so the device, wait.
+and what must be asked before it, after it was opened, and at the end (`devices.wire.requests`); here it is asked, and
+what the device refuses becomes a reason in plain words. Bytes are handed over as they come and kept nowhere: a driver
+that takes its time makes the connection, and so the device, wait.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ import msgspec
 
 from devices.driver import ByteDriver
 from devices.errors import Unavailable
-from devices.json_fields import NOT_JSON
 from devices.ports import trust
 from devices.ports.link import Ending
 from devices.ports.tcp import KEEPALIVE
 from devices.ports.url import Port
-from devices.requests import Request, WebDriver
+from devices.wire.json_fields import NOT_JSON
+from devices.wire.requests import Request, WebDriver
 
 # Some servers send not even the head of the stream before there is something in it. So long it is waited for before
 # whatever makes the device read is asked.

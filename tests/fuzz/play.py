@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from devices.driver import ByteDriver, Outcome
 from devices.reads import BadFrame, Read
-from devices.requests import WebDriver
+from devices.wire.requests import WebDriver
 from tests.fuzz.frames import FRAMES
 from tests.support.drivers import Bench, build, held_bytes, vectors
 from tests.support.noise import CLEAN, NOISE

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from devices import set_up
-from devices.asking import SERVICES, Service, _ask_r700, ask_host, in_use, rounds
-from devices.attached import Roots, usage_pages
 from devices.errors import Unavailable
-from devices.listing import devices, toml
+from devices.finding.asking import SERVICES, Service, _ask_r700, ask_host, in_use, rounds
+from devices.finding.attached import Roots, usage_pages
+from devices.finding.listing import devices, toml
 from devices.registry import DRIVERS
 from simulators.hardware import KINDS
 from simulators.hardware.rig import Rig
@@ -442,7 +442,7 @@ def test_an_address_with_nothing_is_status_1(
     async def nobody(host: str, _tell: object) -> None:
         raise Unavailable(f"{host} answers on none")
 
-    monkeypatch.setattr("devices.listing.ask_host", nobody)
+    monkeypatch.setattr("devices.finding.listing.ask_host", nobody)
     assert devices(roots=tree.roots, host="[2001:db8::1]") == 1
     assert "2001:db8::1 answers on none" in capsys.readouterr().err
 

@@ -11,7 +11,7 @@ from itertools import islice
 import pytest
 
 from devices import PortStatus, Read, Reader
-from devices.asking import Service, ask_host
+from devices.finding.asking import Service, ask_host
 from devices.reads import TagRead
 from simulators.hardware.device import Thing
 from simulators.hardware.llrp import Llrp

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from devices.attached import VENDORS
+from devices.finding.attached import VENDORS
 from devices.options import Option, choice, number
 from devices.ports.url import EXAMPLES, OPTIONS
 from devices.registry import DRIVERS, set_up

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 import pytest
 
-from devices.framing import MAX_SKIPPED, FramedDriver
 from devices.reads import MAX_SAMPLE, BadFrame, BarcodeRead, Moment, Read
+from devices.wire.framing import MAX_SKIPPED, FramedDriver
 from tests.support.drivers import Bench
 
 MOST = 0x40

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.hid import Field, input_reports
-from devices.pos_reports import Layout, layout_of
+from devices.wire.hid import Field, input_reports
+from devices.wire.pos_reports import Layout, layout_of
 
 # A bar code scanner as the HID Point of Sale Usage Tables draw it: report 2 has a byte count, three symbology ids, 56
 # bytes of data, a further id of the maker, a reserved byte, and a bit that says that more follows.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from devices.symbologies import AIM_ID, HONEYWELL, SSI, ZEBRA, Meaning, aim_id, starts
+from devices.wire.symbologies import AIM_ID, HONEYWELL, SSI, ZEBRA, Meaning, aim_id, starts
 
 MEANINGS = [
     *(pytest.param(meaning, id=f"{name} {code!r}") for name, table in

@@ -2,10 +2,10 @@
 
 import pytest
 
-from devices.codes import MAX_CODE
 from devices.drivers.hid_pos import HidPos
 from devices.errors import Misconfigured
 from devices.reads import BadFrame, BarcodeRead
+from devices.wire.codes import MAX_CODE
 from tests.support.drivers import Bench, assert_reads, build
 from tests.unit.test_hid import SCANNER
 

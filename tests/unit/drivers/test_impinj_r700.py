@@ -9,7 +9,7 @@ from devices.drivers.impinj_r700 import MAX_LINE, ImpinjR700
 from devices.errors import Misconfigured
 from devices.reads import BadFrame, TagRead
 from devices.registry import set_up
-from devices.requests import Request
+from devices.wire.requests import Request
 from tests.support.drivers import Bench, build, held_bytes
 
 EVENT = b'{"eventType":"tagInventory","tagInventoryEvent":{"epcHex":"E2801160"}}\n'

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from devices.codes import MAX_CODE
 from devices.drivers.keyboard_wedge import KeyboardWedge
-from devices.keymaps import KEYPAD, LAYOUTS, SILENT
 from devices.options import take
 from devices.reads import BadFrame, BarcodeRead
+from devices.wire.codes import MAX_CODE
+from devices.wire.keymaps import KEYPAD, LAYOUTS, SILENT
 from tests.support.drivers import Bench, assert_reads
 
 SYN, KEY = 0, 1

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from devices import llrp_messages as llrp
 from devices.reads import BadFrame, TagRead
+from devices.wire import llrp_messages as llrp
 from tests.support.drivers import Bench, build, vectors
 
 STATUS_OK = bytes.fromhex("011f000800000000")

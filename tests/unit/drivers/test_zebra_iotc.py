@@ -6,8 +6,8 @@ import time
 import pytest
 
 from devices.drivers.zebra_iotc import MAX_EVENT, MAX_READERS, MISSING_S, REMEMBERED
-from devices.json_objects import MAX_DEPTH, MAX_TRIES, ObjectScanner, Skipped
 from devices.reads import BadFrame, TagRead
+from devices.wire.json_objects import MAX_DEPTH, MAX_TRIES, ObjectScanner, Skipped
 from tests.support.drivers import Bench, build, held_bytes
 
 MINUTES = "2026-03-01T10:{:02}:00.000+0000"

@@ -5,10 +5,10 @@ import json
 import sys
 from typing import Any
 
-from devices.asking import ask_host, ask_lines
-from devices.attached import Found, Roots, attached
 from devices.cli import print_no_more
 from devices.errors import Misconfigured, Unavailable
+from devices.finding.asking import ask_host, ask_lines
+from devices.finding.attached import Found, Roots, attached
 from devices.ports.url import parse_port
 
 DONE, FAILED, WRONG = 0, 1, 2

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from devices.attached import Found, Roots, Surety
 from devices.driver import ByteDriver
 from devices.errors import Unavailable
+from devices.finding.attached import Found, Roots, Surety
 from devices.ports import serial_line, tcp
 from devices.ports.link import ByteLink, Ending
 from devices.reader import system_clock

@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 
 from devices.options import Option, choice
 from devices.reads import MAX_SAMPLE, BadFrame, BarcodeRead, Moment, Read, as_text
-from devices.symbologies import AIM_ID, HONEYWELL, ZEBRA, Meaning, aim_id, starts
+from devices.wire.symbologies import AIM_ID, HONEYWELL, ZEBRA, Meaning, aim_id, starts
 from identity import GS1_SYMBOLOGIES, gtin_of
 
 # The longest symbol is a QR code of 7,089 digits (ISO/IEC 18004, version 40-L); beside it an AIM id and a prefix.

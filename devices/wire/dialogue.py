@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from devices.driver import earliest
-from devices.framing import NS_PER_MS, FramedDriver
 from devices.reads import Moment, Read
+from devices.wire.framing import NS_PER_MS, FramedDriver
 
 
 @dataclass(frozen=True, slots=True)

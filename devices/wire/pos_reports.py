@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from devices.hid import Field, Report, input_reports
+from devices.wire.hid import Field, Report, input_reports
 
 # Page 8C: symbology id 1 to 3, decoded data, decoded data continued. HID Usage Tables, page 01: Byte Count.
 _IDS: Final = range(0x8C00FB, 0x8C00FE)

@@ -1,7 +1,7 @@
 """What is attached to this machine and may be a scanner, a reader or a camera. Nothing is opened here.
 
 The one idea: look before asking. The kernel's own tables tell what a device is called, who made it and whether it
-says of itself that it is a scanner; only what they leave open is worth a question (`devices.asking`).
+says of itself that it is a scanner; only what they leave open is worth a question (`devices.finding.asking`).
 """
 
 import os
