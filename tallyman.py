@@ -270,7 +270,7 @@ def devices(
       tallyman devices
       tallyman devices --host 192.0.2.7
     """
-    raise typer.Exit(room("devices.listing").devices(ask=not no_ask, host=host, as_json=as_json))
+    raise typer.Exit(room("devices.finding.listing").devices(ask=not no_ask, host=host, as_json=as_json))
 
 
 @app.command()
