@@ -13,16 +13,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from simulators.hardware.transports import Confirmation, Gone, Refused
+from simulators.hardware.transports import Refused
+from simulators.hardware.transports.socket_end import SocketEnd
 
-_READ_BYTES: Final = 65536
 _BACKLOG: Final = 8
 _ACCEPTS_AT_ONCE: Final = 16
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER on with 0 s: close sends RST
 _TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
 
-class Tcp:
+class Tcp(SocketEnd):
     """The transport `tcp`: `tcp:PORT` on the loopback, or `tcp:HOST:PORT`. Port 0, or none: a free one.
 
     Args:
@@ -30,13 +30,11 @@ class Tcp:
     """
 
     def __init__(self, address: str) -> None:
+        super().__init__()
         self.refusal: Callable[[], bytes] = bytes
         self._listener = listen(address, "tcp")
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
-        self._client: socket.socket | None = None
         self._sessions, self._away = 0, False
-        self._outstanding = False
-        self._last: Confirmation = "read"
 
     @property
     def place(self) -> str:
@@ -58,62 +56,32 @@ class Tcp:
                 break
             if self._away:
                 reset(client)
-            elif self._client is not None:
+            elif self._peer is not None:
                 with contextlib.suppress(OSError):
                     client.send(self.refusal())
                 client.close()
             else:
                 client.setblocking(False)
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._client = client
+                self._peer = client
                 self._sessions += 1
-        return self._sessions if self._client is not None else None
+        return self._sessions if self._peer is not None else None
 
     def wait_on(self) -> Sequence[int]:
         """The listener, and the client if there is one."""
         return (
             self._listener.fileno(),
-            *((self._client.fileno(),) if self._client is not None else ()),
+            *((self._peer.fileno(),) if self._peer is not None else ()),
         )
 
-    def receive(self) -> bytes:
-        """What the client sent; its end or its death is noticed here."""
-        if self._client is None:
-            return b""
-        try:
-            data = self._client.recv(_READ_BYTES)
-        except BlockingIOError:
-            return b""
-        except OSError:
-            data = b""
-        if not data:
-            self._drop()
-        return data
-
-    def send(self, data: bytes) -> int:
-        """As much as the socket's buffer takes. Raises Gone."""
-        if self._client is None:
-            raise Gone(f"nobody is connected to {self.place}")
-        self._outstanding = True
-        try:
-            return self._client.send(data)
-        except BlockingIOError:
-            return 0
-        except OSError:
-            self._drop()
-            raise Gone(f"the client of {self.place} is gone") from None
-
-    def confirm(self) -> Confirmation:
-        """Of a client that went with something unread, nothing more is learnt."""
-        if self._outstanding and self._client is not None and all_read(self._client):
-            self._outstanding, self._last = False, "read"
-        return "unread" if self._outstanding else self._last
+    def _all_read(self, peer: socket.socket) -> bool:
+        return all_read(peer)
 
     def hang_up(self, *, rough: bool) -> None:
         """A reset, or an end in good order; the port stays ours and everybody who tries it is reset."""
         self._away = True
-        if self._client is not None and rough:
-            reset(self._client)
+        if self._peer is not None and rough:
+            reset(self._peer)
         self._drop()
 
     def come_back(self) -> None:
@@ -124,13 +92,6 @@ class Tcp:
         """No more clients."""
         self._drop()
         self._listener.close()
-
-    def _drop(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-            if self._outstanding:
-                self._outstanding, self._last = False, "unread"
 
 
 def listen(address: str, word: str) -> socket.socket:
