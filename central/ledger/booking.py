@@ -47,6 +47,10 @@ class Prepared:
     malformed: str | None = None
     broken: bool = False
     """The database refused it before: keep it, book nothing."""
+    resolved: Resolved | None = None
+    """In the books' terms; None while it is not to be booked. It stands here and not under the id: two events of one
+    transaction may share an id, and what is booked is what the first of them says.
+    """
 
 
 def prepare(batch: BookBatch, *, broken: bool = False) -> tuple[Prepared, ...]:
@@ -78,12 +82,20 @@ def _prepare(agent: str, event: Event, text: bytes, broken: bool) -> Prepared:
     return Prepared(event, identity, content, void, original, site, name, data, malformed, broken)
 
 
+def resolve(books: Books, prepared: tuple[Prepared, ...]) -> tuple[Prepared, ...]:
+    """The same events; those that may have to be booked with what they mean in the books."""
+    return tuple(
+        one
+        if one.malformed is not None or one.data is None or one.broken or books.movements.get(one.identity)
+        else replace(one, resolved=facts.resolve(books, one.name, one.data, agent_site=one.site))
+        for one in prepared
+    )
+
+
 # --- batches --------------------------------------------------------------------------------------
 
 
-def book_batch(
-    books: Books, agent: str, prepared: tuple[Prepared, ...], resolved: Mapping[str, Resolved]
-) -> Finish:
+def book_batch(books: Books, agent: str, prepared: tuple[Prepared, ...]) -> Finish:
     """Book what is new, answer what is known, keep aside what contradicts; the result makes the Ack."""
     first = prepared[0].event
     incarnation = first.incarnation
@@ -103,7 +115,7 @@ def book_batch(
     books.cursors.put(incarnation, replace(cursor, acked=ruling.acked))
     drafts = []
     for one, step in zip(prepared, ruling.steps, strict=False):
-        duplicate = _carry_out(books, agent, one, step, resolved.get(one.identity))
+        duplicate = _carry_out(books, agent, one, step)
         drafts.append((one, step.action, duplicate))
     if ruling.forked:
         detail = f"agent {agent}: two events claim one place in incarnation {incarnation}; is it cloned?"
@@ -123,13 +135,11 @@ def book_batch(
     return finish
 
 
-def _carry_out(
-    books: Books, agent: str, one: Prepared, step: streams.Step, resolved: Resolved | None
-) -> bool:
+def _carry_out(books: Books, agent: str, one: Prepared, step: streams.Step) -> bool:
     """Do what was ruled for one event; returns whether its verdict was given before."""
     place = (one.event.incarnation, one.event.number)
     if step.action == "book":
-        _book_alone(books, agent, one, resolved)
+        _book_alone(books, agent, one)
     if step.takes_place:
         books.occupants.put(place, one.identity)
     if step.action in ("book", "known"):
@@ -194,12 +204,12 @@ def _alarm_set_back(books: Books, agent: str, incarnation: str, last: int, acked
 # --- one event ------------------------------------------------------------------------------------
 
 
-def _book_alone(books: Books, agent: str, one: Prepared, resolved: Resolved | None) -> None:
+def _book_alone(books: Books, agent: str, one: Prepared) -> None:
     savepoint = books.savepoint()
     try:
         if one.broken:
             raise fold.Unbookable("the database refused it")
-        _book_event(books, agent, one, resolved)
+        _book_event(books, agent, one)
     except Exception as error:  # noqa: BLE001 (whatever it is, it must not cost its neighbours; it is kept and shown)
         books.rollback(savepoint)
         reason = f"could not be booked: {facts.storable(str(error))[:MOST_REASON] or type(error).__name__}"
@@ -223,13 +233,14 @@ def _movement(agent: str, one: Prepared, **more: Any) -> Movement:
     )
 
 
-def _book_event(books: Books, agent: str, one: Prepared, resolved: Resolved | None) -> None:
+def _book_event(books: Books, agent: str, one: Prepared) -> None:
     if one.malformed is not None:
         books.book(_movement(agent, one, outcome="rejected", reason=one.malformed, numbered=False))
         if one.void:
             detail = f"agent {agent} recorded event {one.identity} that cannot be read: look at its bytes"
             books.note(Open("unreadable", one.identity, detail, site=one.site or None), one.identity)
         return
+    resolved = one.resolved
     assert resolved is not None, f"event {one.identity} was not resolved"
     if resolved.corrects is not None and _in_a_circle(books, one.identity, resolved.corrects):
         reason = "it corrects itself, or what corrects it"

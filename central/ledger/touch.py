@@ -29,7 +29,7 @@ from central.ledger.commands import (
     ReleaseReservation,
     Reserve,
 )
-from central.ledger.facts import Resolved, gtin14, names_of, storable, unit_id
+from central.ledger.facts import gtin14, names_of, storable, unit_id
 from central.ledger.transitions import Fact, Physical, Total, contributions
 from central.streams import previous_of
 from sync.events import About, Corrected
@@ -226,10 +226,10 @@ def _claim(
 
 
 def second_round(
-    touch: Touch, books: Books, commands: Sequence[Command], resolved: Iterable[Resolved]
+    touch: Touch, books: Books, commands: Sequence[Command], prepared: Mapping[int, tuple[Prepared, ...]]
 ) -> None:
     """What follows once codes, reservations, documents and corrected movements are looked up."""
-    for one in resolved:
+    for one in (event.resolved for events in prepared.values() for event in events if event.resolved):
         touch.fact(one.fact)
         if one.fact.document:
             touch.documents.add(one.fact.document)

@@ -37,7 +37,6 @@ from central.ledger.commands import (
     Reserve,
     Result,
 )
-from central.ledger.facts import Resolved
 from central.ledger.scribe import Scribe, Written
 from central.ledger.store import Store
 
@@ -101,11 +100,11 @@ def run(
         }
         touched = touch.first_round(commands, prepared)
         store.look_up(books, touched)
-        resolved = _resolve(books, prepared)
-        touch.second_round(touched, books, commands, resolved.values())
+        prepared = {position: booking.resolve(books, events) for position, events in prepared.items()}
+        touch.second_round(touched, books, commands, prepared)
         store.lock(books, touched)
         expired = claims.expire_overdue(books)
-        desk = _Desk(books, prepared, resolved, expired)
+        desk = _Desk(books, prepared, expired)
         finishes = [desk.take(position, command) for position, command in enumerate(commands)]
         scribe = Scribe(store, books, touched)
         written = scribe.write()
@@ -118,18 +117,6 @@ def run(
     return results, written
 
 
-def _resolve(books: Books, prepared: Mapping[int, tuple[Prepared, ...]]) -> dict[str, Resolved]:
-    """The events that may have to be booked, in the books' terms."""
-    resolved: dict[str, Resolved] = {}
-    for events in prepared.values():
-        for one in events:
-            if one.malformed is not None or one.data is None or one.broken:
-                continue
-            if books.movements.get(one.identity) is None:
-                resolved[one.identity] = facts.resolve(books, one.name, one.data, agent_site=one.site)
-    return resolved
-
-
 class _Desk:
     """Takes the commands of a transaction one after the other."""
 
@@ -137,12 +124,10 @@ class _Desk:
         self,
         books: Books,
         prepared: Mapping[int, tuple[Prepared, ...]],
-        resolved: Mapping[str, Resolved],
         expired: int,
     ) -> None:
         self.books = books
         self.prepared = prepared
-        self.resolved = resolved
         self.expired = expired
         self.keyed: dict[str, tuple[str, Finish]] = {}
 
@@ -182,8 +167,7 @@ class _Desk:
 
     def _decide(self, position: int, command: Command) -> Finish:
         if isinstance(command, BookBatch):
-            events = self.prepared[position]
-            return booking.book_batch(self.books, command.agent, events, self.resolved)
+            return booking.book_batch(self.books, command.agent, self.prepared[position])
         if isinstance(command, ExpireReservations):
             return lambda _numbers: Done({"expired": self.expired})
         check_names(command)

@@ -286,6 +286,22 @@ async def test_conflict_fork_and_gap(books: Books) -> None:
     assert len(books.rows(tables.set_aside.select())) == 2
 
 
+async def test_of_two_contents_under_one_id_the_first_is_booked(books: Books) -> None:
+    """In one batch, and in the batches of two agents that share a transaction."""
+    dock, other = Stream(), Stream("dock-3")
+    data = {"sku": "SKU-1", "to_location": "DOCK-2"}
+    first = dock.event("received", {**data, "quantity": 5})
+    second = dock.event("received", {**data, "quantity": 7}, id=first.id)
+    ack = await books.do(dock.batch(first, second))
+    assert [verdict.outcome for verdict in ack.verdicts] == ["accepted", "conflict"]
+    assert books.available() == {"on_hand": 5, "available": 5}
+    one = dock.event("received", {**data, "quantity": 1})
+    two = other.event("received", {**data, "quantity": 2}, id=one.id)
+    acks = await asyncio.gather(books.do(dock.batch(one)), books.do(other.batch(two)))
+    assert [ack.verdicts[0].outcome for ack in acks] == ["accepted", "conflict"]
+    assert books.available() == {"on_hand": 6, "available": 6}
+
+
 async def test_what_cannot_be_booked_is_kept_and_blocks_nothing(books: Books) -> None:
     dock = Stream()
     events = [

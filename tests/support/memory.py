@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from central.ledger import booking, claims, facts, touch
+from central.ledger import booking, claims, touch
 from central.ledger.accounts import Promise, Shelf
 from central.ledger.books import Books, Item, Location
 from central.ledger.commands import BookBatch
@@ -41,18 +41,14 @@ class Memory:
         touched = touch.first_round([command], prepared)
         touched.items |= {f"gtin:{gtin}" for gtin in touched.gtins}
         self._load(touched)
-        resolved = {
-            one.identity: facts.resolve(self.books, one.name, one.data, agent_site=one.site)
-            for one in prepared.get(0, ())
-            if one.malformed is None and one.data is not None
-        }
-        touch.second_round(touched, self.books, [command], resolved.values())
+        prepared = {position: booking.resolve(self.books, events) for position, events in prepared.items()}
+        touch.second_round(touched, self.books, [command], prepared)
         self._load(touched)
         claims.expire_overdue(self.books)
         savepoint = self.books.savepoint()
         try:
             if isinstance(command, BookBatch):
-                finish = booking.book_batch(self.books, command.agent, prepared[0], resolved)
+                finish = booking.book_batch(self.books, command.agent, prepared[0])
             else:
                 finish = HANDLERS[type(command)](self.books, command)
         except claims.RefusedError:
