@@ -127,6 +127,16 @@ class Stream:
         self.lacking.add(first, last)
         self.todo.add(first, last)
 
+    def lack_again(self, first: int, last: int) -> bool:
+        """Those of these sequences that had a verdict need one again; what is on its way stays so. Whether any had."""
+        before, on_its_way = self.lacking.total, self.lacking.copy()
+        for run in self.todo:
+            on_its_way.remove(*run)
+        self.lack(first, last)
+        for run in on_its_way:
+            self.todo.remove(*run)
+        return self.lacking.total > before
+
     def settle(self, sequence: int) -> None:
         """This sequence needs nothing more."""
         self.lacking.remove(sequence, sequence)
@@ -270,11 +280,12 @@ class Engine:
             return []
         if stream is None:
             return []
-        forget = self._change_history(ack, stream) if ack.history != self.history else ()
+        changed = ack.history != self.history
+        forget = self._change_history(ack, stream) if changed else ()
         before = (stream.acked, stream.safe, stream.answered)
-        moved = bool(forget) or ack.acked > stream.acked
+        moved = changed or ack.acked > stream.acked
         if fresh and not stream.echoed:
-            self._set_acked(stream, ack.acked)
+            forget += self._set_acked(stream, ack.acked)
             stream.echoed = stream.answered = stream.may_send = True
             self._moved_at = now
         else:
@@ -289,7 +300,7 @@ class Engine:
         if forget or verdicts or before != (stream.acked, stream.safe, stream.answered):
             actions.append(
                 Record(
-                    history=ack.history if forget else None,
+                    history=ack.history if changed else None,
                     forget_above=forget,
                     streams=((stream.incarnation, stream.acked, stream.safe, stream.answered),),
                     verdicts=tuple((stream.incarnation, verdict) for verdict in verdicts),
@@ -397,11 +408,13 @@ class Engine:
         self._reading = None
         return tuple(forget)
 
-    def _set_acked(self, stream: Stream, acked: int) -> None:
-        """An answer may lower `acked`: central applies strictly at `acked + 1`, so all above it is sent again."""
-        if acked < stream.acked:
-            stream.lack(max(acked + 1, stream.first_kept), stream.last)
+    def _set_acked(self, stream: Stream, acked: int) -> tuple[tuple[str, int], ...]:
+        """An answer may lower `acked`, also below what was `safe` before a restore: central applies strictly at
+        `acked + 1`, so it has nothing of what is above, whatever it once said. Returns what the journal is to forget.
+        """
         stream.acked = acked
+        again = stream.lack_again(max(acked + 1, stream.first_kept), stream.last)
+        return ((stream.incarnation, acked),) if again else ()
 
     def _unreadable(self, ack: Ack) -> list[Action]:
         """Rule 5: exactly that batch again, singly; a single event is replaced by a void."""

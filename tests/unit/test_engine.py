@@ -335,6 +335,30 @@ def test_a_new_history_forgets_acked_elsewhere_and_verdicts_above_safe() -> None
     assert desk.batches() == [[3, 4], [4, 5]]
 
 
+def test_a_central_restored_to_before_what_it_called_safe_gets_everything_above_its_acked() -> None:
+    """Of several incarnations only the one whose answer came first is known to be below; the others say so later."""
+    desk = answered(Stream(A, last=5, acked=5, safe=5), Stream(B, last=4, acked=4, safe=4))
+    desk.tick(300)
+    desk.answer(B, 2, history="H2", safe=2)
+    desk.records.clear()
+    desk.answer(A, 3, history="H2", safe=3)
+    assert desk.batches() == [[3, 4], [4, 5]]
+    [record] = desk.records
+    assert (record.history, record.forget_above) == (None, ((A, 3),)), (
+        "its verdicts are of the history that is gone"
+    )
+
+
+def test_the_answer_to_a_periodic_hello_sends_nothing_again_that_is_on_its_way() -> None:
+    desk = answered()
+    desk.tick(269)
+    desk.append(A, 3)
+    desk.tick(2)
+    assert desk.hellos() == 1
+    desk.answer(A, 0)
+    assert desk.batches() == [[1, 2, 3]]
+
+
 def test_one_nonce_changes_the_history_once() -> None:
     desk = online(history=None)
     desk.answer(A, history="H1")
