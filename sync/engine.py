@@ -128,7 +128,7 @@ class Stream:
         self.todo.add(first, last)
 
     def lack_again(self, first: int, last: int) -> bool:
-        """Those of these sequences that had a verdict need one again; what is on its way stays so. Whether any had."""
+        """Those of these that had a verdict need one again; what is on its way stays so. Tells whether any had."""
         before, on_its_way = self.lacking.total, self.lacking.copy()
         for run in self.todo:
             on_its_way.remove(*run)
