@@ -18,7 +18,8 @@ from agent import capture, config, http
 from agent.config import AgentConfig, DeviceSection
 from agent.history import KEPT, History
 from agent.reference import ReferenceData
-from agent.station import Shared, Station
+from agent.shared import Shared
+from agent.station import Station
 from agent.tasks import Board
 from devices import registry
 from devices.driver import Outcome

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from agent import files
+from agent.passage import Concern
 from sync.messages import Document
 
 MOST_PUT_OFF = 200  # lines put off; above, the one put off first comes back
@@ -26,6 +27,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     """Lines put off."""
     finished: str | None = None
     """The newest event of the job before this one."""
+    concerns: tuple[Concern, ...] = ()
+    """What nobody has looked at yet."""
 
     def with_changes(self, changes: Mapping[str, Any], *, newest: str | None) -> "Choices":
         """As a workflow's action asks: its members are ours, but for `put_off` and `finished`."""

@@ -76,17 +76,17 @@ class StationSection(Section):
 
     name: Name = Field(description="Stands in the address of its page.")
     devices: tuple[str, ...] = Field(description="The names of the devices that scan for it.")
-    workflow: Literal["receive", "pick"] = Field(description="What a scan means here.")
+    workflow: Literal["receive", "pick", "gate"] = Field(description="What a scan means here.")
     location: Text = Field(description="Where goods are booked until a location label is scanned.")
     operator: Text | None = Field(None, description="Who works here until a badge is scanned.")
     guard_ms: int = Field(
         400, ge=0, le=60_000, description="The same code from the same device within this time is skipped."
     )
-    tag_again_s: int = Field(
-        30,
+    passage_s: int = Field(
+        5,
         ge=1,
-        le=86_400,
-        description="A tag in view is one scan; it is a new one after nobody has read it for so long.",
+        le=600,
+        description="gate: what passes without a pause of so long is one passage, and is counted together.",
     )
     confirm_location: bool = Field(
         True,

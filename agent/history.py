@@ -11,7 +11,7 @@ import base64
 from collections import Counter, deque
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sync.events import event_name
 from sync.journal import Recorded
@@ -60,6 +60,12 @@ class Entry:
             return None
 
     @property
+    def antenna(self) -> tuple[str, int | None]:
+        """The device that read it, and which of its antennas; None: it tells none."""
+        device, antenna = self._capture.get("device"), self._capture.get("antenna")
+        return str(device), antenna if isinstance(antenna, int) else None
+
+    @property
     def image(self) -> tuple[str, str] | None:
         """The image file it was seen in, and that file's version; None for other scans."""
         source, version = self._capture.get("source"), self._capture.get("version")
@@ -103,6 +109,13 @@ class Entry:
         }
 
 
+class _Scope(NamedTuple):
+    """Within what a unit is the same one when it comes again: a station's job, or (without `job`) a document."""
+
+    name: str
+    job: int | None = None
+
+
 class History:
     """The newest events of one agent. Pure; everything it holds is bounded by `kept`.
 
@@ -118,7 +131,7 @@ class History:
         self._received: dict[str, Counter[str]] = {}
         self._picked: Counter[str] = Counter()
         self._scans: Counter[tuple[str, int, str | None]] = Counter()
-        self._units: Counter[tuple[str, str, str]] = Counter()
+        self._units: dict[tuple[str, str], Counter[_Scope]] = {}
         self.revision = 0
         """Another number means that totals may have changed."""
 
@@ -186,8 +199,12 @@ class History:
         if entry.name in ("received", "picked"):
             _add(self._scans, (entry.station or "", entry.job, document), sign)
         if entry.unit_key is not None:
+            unit = (entry.name, entry.unit_key)
+            scopes = self._units.setdefault(unit, Counter())
             for scope in _scopes(entry):
-                _add(self._units, (entry.name, scope, entry.unit_key), sign)
+                _add(scopes, scope, sign)
+            if not scopes:
+                del self._units[unit]
 
     def verdict(self, verdict: Verdict) -> Entry | None:
         """Central's word on one of them; the entry, if it is still held and the word is new."""
@@ -201,10 +218,9 @@ class History:
         """The image files that scans were seen in, with their versions."""
         return (entry.image for entry in self._entries if entry.image is not None)
 
-    def tags(self, station: str) -> Iterator[bytes]:
-        """The tags that were recorded at a station, the newest first."""
-        entries = (entry for entry in reversed(self._entries) if entry.station == station)
-        return (entry.tag for entry in entries if entry.tag is not None)
+    def newest_of_all(self) -> Iterator[Entry]:
+        """What was recorded, at whatever station."""
+        return reversed(self._entries)
 
     def get(self, event_id: str) -> Entry | None:
         """The entry of this event."""
@@ -220,50 +236,55 @@ class History:
 
     def job_scans(self, station: str) -> int:
         """How many scans of the station's job stand, for whatever document."""
-        job = self._jobs[station]
-        return sum(
-            count for (name, of_job, _), count in self._scans.items() if (name, of_job) == (station, job)
-        )
+        return sum(self.job_documents(station).values())
 
-    def received(self, document: str) -> Mapping[str, int]:
-        """By SKU: how many base units this agent received for a document."""
-        return self._received.get(document, {})
+    def job_documents(self, station: str) -> dict[str | None, int]:
+        """How many scans of the station's job stand, by document; None: for none."""
+        job = self._jobs[station]
+        return {
+            document: count
+            for (name, of_job, document), count in self._scans.items()
+            if (name, of_job) == (station, job)
+        }
+
+    @property
+    def received(self) -> Mapping[str, Mapping[str, int]]:
+        """By document, then by SKU: how many base units this agent received."""
+        return self._received
 
     def picked(self, task: str) -> int:
         """How many base units this agent picked for a task."""
         return self._picked[task]
 
-    def seen(self, name: str, station: str, document: str | None) -> "SeenUnits":
-        """The units that stand recorded under an event name, in the station's job or for the document."""
-        scopes = [_job_scope(station, self._jobs[station])]
-        if document is not None:
-            scopes.append(_document_scope(document))
-        return SeenUnits(self._units, name, tuple(scopes))
+    def seen(self, name: str, station: str, documents: Container[str]) -> "SeenUnits":
+        """The units that stand recorded under an event name, in the station's job or for one of the documents."""
+        return SeenUnits(self._units, name, _Scope(station, self._jobs[station]), documents)
 
 
 class SeenUnits(Container[str]):
     """A view: `key in seen`, without copying what may be thousands."""
 
-    def __init__(self, units: Counter[tuple[str, str, str]], name: str, scopes: tuple[str, ...]) -> None:
-        self._units, self._name, self._scopes = units, name, scopes
+    def __init__(
+        self,
+        units: Mapping[tuple[str, str], Iterable[_Scope]],
+        name: str,
+        job: _Scope,
+        documents: Container[str],
+    ) -> None:
+        self._units, self._name, self._job, self._documents = units, name, job, documents
 
     def __contains__(self, key: object) -> bool:
-        return any(self._units[self._name, scope, str(key)] > 0 for scope in self._scopes)
+        return any(
+            scope == self._job or (scope.job is None and scope.name in self._documents)
+            for scope in self._units.get((self._name, str(key)), ())
+        )
 
 
-def _job_scope(station: str, job: int) -> str:
-    return f"job {station} {job}"
-
-
-def _document_scope(document: str) -> str:
-    return f"document {document}"
-
-
-def _scopes(entry: Entry) -> Iterator[str]:
-    yield _job_scope(entry.station or "", entry.job)
+def _scopes(entry: Entry) -> Iterator[_Scope]:
+    yield _Scope(entry.station or "", entry.job)
     document = entry.data.get("document")
     if isinstance(document, str):
-        yield _document_scope(document)
+        yield _Scope(document)
 
 
 def _add(counter: Counter[Key], key: Key, number: int) -> None:

@@ -7,6 +7,7 @@ GET  /stations/NAME/events    the same, pushed at every change, and a `beat` tha
 GET  /stations/NAME/documents what can be chosen
 POST /stations/NAME/undo      {"event_id"?}          the newest scan without it
 POST /stations/NAME/document  {"document": id|null}  null finishes the job
+POST /stations/NAME/looked    {"token": number}      what a gate listed was looked at, up to this outcome
 """
 
 import asyncio
@@ -23,7 +24,8 @@ from starlette.responses import RedirectResponse, Response
 from agent import view
 from agent.config import AgentConfig
 from agent.reference import ReferenceData
-from agent.station import Busy, Shown, Station
+from agent.shared import Shown
+from agent.station import Busy, Station
 from agent.workflows import WORKFLOWS
 from service import metrics, web
 
@@ -47,6 +49,13 @@ class DocumentWish(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     document: str | None = Field(max_length=200)
+
+
+class LookedWish(BaseModel):
+    """Somebody has looked at what a gate listed."""
+
+    model_config = ConfigDict(extra="forbid")
+    token: int = Field(ge=0, description="The newest outcome that the page showed then.")
 
 
 class Pages:
@@ -152,6 +161,10 @@ def _add_wishes(app: FastAPI, pages: Pages) -> None:
     @app.post("/stations/{name}/document", dependencies=guarded, response_model=None)
     async def document(name: StationName, wish: DocumentWish) -> dict[str, Any] | Response:
         return await _answer(_station(pages, name).choose(wish.document))
+
+    @app.post("/stations/{name}/looked", dependencies=guarded, response_model=None)
+    async def looked(name: StationName, wish: LookedWish) -> dict[str, Any] | Response:
+        return await _answer(_station(pages, name).looked(wish.token))
 
 
 def _station(pages: Pages, name: str) -> Station:

@@ -17,6 +17,7 @@ Kind = Literal[
     "no_serial",  # likewise its serial number
     "unknown_item",  # a checked GTIN that is not in the reference data
     "unit",  # an SSCC
+    "asset",  # what goods travel in or on: a GRAI or GIAI
     "location",
     "elsewhere",  # a location of another site, or a GLN that nobody knows
     "operator",
@@ -26,6 +27,7 @@ Kind = Literal[
     "unknown",  # a text that names nothing here
 ]
 COMMANDS: Final[dict[str, Kind]] = {"TALLYMAN:UNDO": "undo", "TALLYMAN:DONE": "done"}
+_NAMED_BY_NOBODY: Final[dict[str, Kind]] = {"location": "elsewhere", "asset": "asset"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ def understand(identity: Identity, lookups: Lookups, site: str) -> Meaning:
         return Meaning(kind="unknown_item", identity=identity, level_known=False)
     if identity.kind == "sscc":
         return _unit(identity, lookups)
-    return Meaning(kind="elsewhere" if identity.kind == "location" else "unknown", identity=identity)
+    return Meaning(kind=_NAMED_BY_NOBODY.get(identity.kind, "unknown"), identity=identity)
 
 
 def _name(identity: Identity, text: str, lookups: Lookups, site: str) -> Meaning | None:

@@ -5,7 +5,7 @@ the one before it answers.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +52,12 @@ class Lookups:
         self._badges = {operator.badge: operator for operator in stored.operators if operator.badge}
         self._operators = {operator.id: operator for operator in stored.operators}
         self._documents = {document.id: document for document in stored.documents}
+        self.expecting: Mapping[str, Sequence[Document]] = _purchases(stored.documents)
+        """By SKU: the open purchase orders that list it, in central's order: the oldest first."""
+        self.purchase_orders: Collection[str] = {
+            document.id for document in stored.documents if document.type == "purchase_order"
+        }
+        """The ids of the open ones."""
 
     def gtin(self, gtin: str) -> tuple[Item, int] | None:
         """The item with this GTIN (14 digits) and how many base units one label stands for."""
@@ -87,6 +93,15 @@ class Lookups:
             (document for document in self.stored.documents if document.type == kind),
             key=lambda document: document.id,
         )
+
+
+def _purchases(documents: Iterable[Document]) -> dict[str, list[Document]]:
+    found: dict[str, list[Document]] = {}
+    for document in documents:
+        if document.type == "purchase_order":
+            for sku in dict.fromkeys(line.sku for line in document.lines):
+                found.setdefault(sku, []).append(document)
+    return found
 
 
 class Collector:

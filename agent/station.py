@@ -7,9 +7,8 @@ it. What waits is bounded; a read that finds the queue full is rejected loudly.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -22,23 +21,22 @@ from agent.capture import Capture, rfc3339
 from agent.choices import Choices
 from agent.config import StationSection
 from agent.guard import DoubleReadGuard
-from agent.history import Entry, History
-from agent.in_view import NS_PER_MS, InView
+from agent.history import Entry
 from agent.meaning import Meaning, understand
-from agent.reference import ReferenceData
-from agent.tasks import Board
+from agent.passage import Passage, Signals
+from agent.shared import Shared, Shown
+from agent.smoothing import NS_PER_MS, Change
 from agent.workflows import ACTIONS, WORKFLOWS, Context, Step, step
 from devices.driver import Outcome
 from devices.reads import BadFrame, BarcodeRead, Read, TagRead
 from identity import Identity, identity_of_tag, parse
 from service.log import printable
-from service.texts import Texts
 from sync import events, ids
-from sync.journal import Draft, Journal, JournalError
+from sync.journal import Draft, JournalError
 from sync.messages import Task
 
 MOST_WAITING: Final = 100  # scans of one station; a person cannot get that far ahead of the disk
-# Tags of one station that came into view and wait for the disk: several pallets at once. Above, they wait in view.
+# Tags that came to one station and wait for the disk: several pallets at once. Above, they are told again.
 MOST_TAGS_WAITING: Final = 5_000
 TAG_RETRY_MS: Final = 2_000  # a tag in view that could not be recorded is tried again, at most so often
 # A card stays away so long between two uses at the least; its reader repeats it every 65 ms while it is there.
@@ -51,41 +49,6 @@ log = structlog.get_logger()
 
 class Busy(Exception):
     """The station has too much to do to take a button's wish; try again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """The last thing a station told a person."""
-
-    outcome: Outcome
-    text: str
-    code: str
-    event_id: str | None
-    at: str
-    token: int
-    """Rises with each outcome."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
-    """What all stations of one agent share."""
-
-    site: str
-    journal: Journal
-    reference: ReferenceData
-    board: Board
-    history: History
-    texts: Texts
-    directory: Path
-    """Of the stations' choices."""
-    boot: str
-    now: Callable[[], float]
-    """Unix seconds."""
-    random_bytes: ids.RandomBytes
-    on_change: Callable[[str, bool], None] = lambda _station, _at_once: None
-    """(station, at once): its state is different now."""
-    on_outcome: Callable[[str, str | None, Outcome], None] = lambda _station, _device, _outcome: None
-    """(station, device, outcome): for the device's own beep, and for counting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +70,10 @@ class _Source:
     capture: dict[str, Any] = field(default_factory=dict)
     raw: bytes = b""
     tag: TagRead | None = None
+    change: Change | None = None
+    """What the tag did; None for a card."""
+    relation: str = ""
+    """What it is to the job; empty: that could not be told."""
 
 
 class Station:
@@ -119,14 +86,15 @@ class Station:
         self._path = shared.directory / f"{settings.name}.json"
         self._capture = Capture(settings.name, shared.boot)
         self._guard = DoubleReadGuard(settings.guard_ms)
-        self._tags = InView(settings.tag_again_s * 1000)
         # A card is held up on purpose, and may be held up again: it needs no longer to go than a label does.
-        self._cards = InView(max(settings.guard_ms, CARD_AGAIN_MS))
-        self._queue: asyncio.Queue[Read | _Wish] = asyncio.Queue(MOST_WAITING + MOST_TAGS_WAITING)
+        self._cards = DoubleReadGuard(max(settings.guard_ms, CARD_AGAIN_MS))
+        self._queue: asyncio.Queue[Read | Change | _Wish] = asyncio.Queue(MOST_WAITING + MOST_TAGS_WAITING)
         self._tags_waiting = 0
         self._overrun_again_ns = 0
         self._not_recorded = ""
         """Why the newest event could not be made durable; empty: it was."""
+        self.passage = Passage(settings.passage_s * 1000) if settings.workflow == "gate" else None
+        self._signals = Signals()
         self._file = asyncio.Lock()
         self._keeping: asyncio.Task[None] | None = None
         self._lines: list[Task] = []
@@ -142,38 +110,40 @@ class Station:
             self._path, location=self.settings.location, operator=self.settings.operator
         )
 
-    def recall(self, now_ns: int) -> None:
-        """After `load`, and after the history was restored: tags that it holds may be in view still."""
-        self._tags.recall(self._shared.history.tags(self.name), now_ns)
-
     # --- what comes in -----------------------------------------------------------------------------------
 
     def read(self, read: Read) -> None:
-        """A device read something. Never blocks; at the bound the read is rejected, loudly."""
-        if isinstance(read, TagRead):
-            self._read_tag(read)
-        elif self._has_room():
+        """A device read something; what has an EPC comes by `tag`. Never blocks; at the bound the read is rejected,
+        loudly.
+        """
+        if isinstance(read, TagRead) and self._is_held_up_still(read):
+            return
+        if self._has_room():
             self._queue.put_nowait(read)
         else:
-            code = read.text if isinstance(read, BarcodeRead) else ""
+            code = "" if isinstance(read, BadFrame) else read.text or ""
             self._say("reject", "too_fast", _Source(code, read.device, read.at), {"code": code})
 
     def _has_room(self) -> bool:
         """For what a person does; tags have a room of their own."""
         return self._queue.qsize() - self._tags_waiting < MOST_WAITING
 
-    def _read_tag(self, read: TagRead) -> None:
-        """A tag was read, perhaps for the hundredth time this second: take it when it comes into view."""
-        view, key = self._view_of(read)
-        if not view.comes(key, read.monotonic_ns):
+    def _is_held_up_still(self, card: TagRead) -> bool:
+        return self._cards.is_repeat(card.device, (card.text or "").encode(), card.monotonic_ns)
+
+    def tag(self, change: Change) -> None:
+        """A tag came to a place of this station, or left it. Never blocks."""
+        if not self._is_scan(change):
+            self._shared.smoother.settled(change)
             return
         if self._tags_waiting < MOST_TAGS_WAITING:
             self._tags_waiting += 1
-            self._queue.put_nowait(read)
+            self._queue.put_nowait(change)
             return
-        # It is taken when it is read again and there is room. Said for all of them, and again while it lasts: between
+        # It is taken when it is told again and there is room. Said for all of them, and again while it lasts: between
         # so many OKs, nobody would see it once.
-        view.retry(key, read.monotonic_ns)
+        read = change.read
+        self._shared.smoother.retry(change, read.monotonic_ns + TAG_RETRY_MS * NS_PER_MS)
         if read.monotonic_ns >= self._overrun_again_ns:
             self._overrun_again_ns = read.monotonic_ns + TAG_RETRY_MS * NS_PER_MS
             log.warning(
@@ -183,11 +153,11 @@ class Station:
                 "reject", "too_many_tags", _Source("", read.device, read.at), {"most": MOST_TAGS_WAITING}
             )
 
-    def _view_of(self, read: TagRead) -> tuple[InView, bytes]:
-        """Where it is remembered, and as what."""
-        if read.epc is not None:
-            return self._tags, read.epc
-        return self._cards, (read.text or "").encode()
+    def _is_scan(self, change: Change) -> bool:
+        """A tag is one scan when it comes to this station, wherever it goes within it."""
+        if change.kind == "moved":
+            return change.before is not None and change.before.station != self.name
+        return change.kind == "arrived"
 
     async def undo(self, event_id: str | None) -> Shown:
         """Take back one recorded scan, else the newest. In order with the reads. Raises Busy."""
@@ -196,6 +166,10 @@ class Station:
     async def choose(self, document_id: str | None) -> Shown:
         """Work on a document, or (None) finish the job. In order with the reads. Raises Busy."""
         return await self._wish("document", document_id)
+
+    async def looked(self, token: int) -> Shown:
+        """Somebody has looked at what a gate listed, up to this outcome. In order with the reads. Raises Busy."""
+        return await self._wish("looked", str(token))
 
     async def _wish(self, kind: str, value: str | None) -> Shown:
         if not self._has_room():
@@ -209,9 +183,11 @@ class Station:
         self.refresh()
         while True:
             item = await self._queue.get()
-            if isinstance(item, TagRead):
+            if isinstance(item, Change):
                 self._tags_waiting -= 1
-            if isinstance(item, _Wish):
+                await self._read(item.read, item)
+                self._shared.smoother.settled(item)
+            elif isinstance(item, _Wish):
                 shown = await self._fulfil(item)
                 if not item.done.done():
                     item.done.set_result(shown)
@@ -220,14 +196,14 @@ class Station:
 
     # --- a read ------------------------------------------------------------------------------------------
 
-    async def _read(self, read: Read) -> None:
+    async def _read(self, read: Read, change: Change | None = None) -> None:
         if isinstance(read, BadFrame):
             self._say("reject", "bad_frame", _Source("", read.device, read.at), {"reason": read.reason})
             return
         if isinstance(read, TagRead):
             code = read.epc.hex().upper() if read.epc is not None else read.text or ""
             capture = self._capture.of_tag(read, code)
-            source = _Source(code, read.device, read.at, capture, read.raw, tag=read)
+            source = _Source(code, read.device, read.at, capture, read.raw, read, change)
         else:
             source = _Source(read.text, read.device, read.at, self._capture.of_read(read), read.raw)
             if self._guard.is_repeat(read.device, read.raw, read.monotonic_ns):
@@ -245,7 +221,7 @@ class Station:
 
     async def _take(self, found: Step, source: _Source) -> Shown:
         """Do what the workflow says; then, and only then, show it."""
-        effect = found.effect
+        effect, source.relation = found.effect, found.relation
         if effect.undo:
             return await self._undo(None, source)
         if effect.draft is not None:
@@ -268,12 +244,12 @@ class Station:
         return self._say(found.row.outcome, found.row.say, source, found.values, entry.event_id)
 
     def _came_to_nothing(self, source: _Source) -> None:
-        """The same label, scanned again at once, is no repeat; a tag that stays in view is tried again by itself."""
-        if source.tag is None:
+        """The same label, scanned again at once, is no repeat; a tag that stays in view is told again by itself."""
+        if source.change is not None:
+            due_ns = source.change.read.monotonic_ns + TAG_RETRY_MS * NS_PER_MS
+            self._shared.smoother.retry(source.change, due_ns)
+        elif source.tag is None:
             self._guard.forget(source.device or "", source.raw)
-        else:
-            view, key = self._view_of(source.tag)
-            view.retry(key, source.tag.monotonic_ns + TAG_RETRY_MS * NS_PER_MS)
 
     async def _append(
         self, name: str, data: dict[str, Any], source: _Source, subject: str | None = None
@@ -328,6 +304,8 @@ class Station:
         source = _Source("", None, self._shared.now(), self._capture.of_page())
         if wish.kind == "undo":
             return await self._undo(wish.value, source)
+        if wish.kind == "looked":
+            return await self._looked(int(wish.value or 0), source)
         if wish.value is None:
             return await self._finish(source)
         document = self._shared.reference.now.document(wish.value)
@@ -346,6 +324,13 @@ class Station:
         if problem is not None:
             return self._say("reject", "not_kept", source, {"reason": problem})
         return self._say("ok", say, source, {"current": current})
+
+    async def _looked(self, token: int, source: _Source) -> Shown:
+        left = tuple(concern for concern in self.choices.concerns if concern.token > token)
+        problem = await self._change({"concerns": left})
+        if problem is not None:
+            return self._say("reject", "not_kept", source, {"reason": problem})
+        return self._say("ok", "looked", source)
 
     async def _undo(self, event_id: str | None, source: _Source) -> Shown:
         history = self._shared.history
@@ -383,11 +368,15 @@ class Station:
         document = choices.document
         task = shared.board.open_task(choices.task)
         following = self._line_up()
+        is_gate = self.settings.workflow == "gate"
+        chosen_ids = (document.id,) if document is not None else ()
         return Context(
             location=choices.location,
+            site=shared.site,
             operator=choices.operator,
             document=document,
-            received=history.received(document.id) if document is not None else {},
+            totals=history.received,
+            orders=lookups.expecting if is_gate else {},
             task=task,
             task_item=lookups.item(task.sku) if task is not None and task.sku is not None else None,
             picked=history.picked(task.task) if task is not None else 0,
@@ -396,7 +385,9 @@ class Station:
             and task is not None
             and task.from_location is not None
             and lookups.location(task.from_location) is not None,
-            seen=history.seen(self._workflow.event, self.name, document.id if document is not None else None),
+            seen=history.seen(
+                self._workflow.event, self.name, lookups.purchase_orders if is_gate else chosen_ids
+            ),
         )
 
     def _line_up(self) -> list[Task]:
@@ -464,9 +455,16 @@ class Station:
         )
         self._token += 1
         self.last = Shown(outcome, text, source.code, event_id, rfc3339(self._shared.now()), self._token)
-        self._shared.on_outcome(self.name, source.device, outcome)
-        # Tags come by the hundred in a second: what became of one may be shown together with the next.
-        self._shared.on_change(self.name, source.tag is None or outcome == "reject")
+        if source.tag is not None and self.passage is not None:
+            name, now_ns = str(values.get("name", "?")), source.tag.monotonic_ns
+            concerns = self.passage.take(source.relation, self.last, name, now_ns, self.choices.concerns)
+            if concerns != self.choices.concerns:
+                self.choices = msgspec.structs.replace(self.choices, concerns=concerns)
+                self._keep_soon()
+        # Tags come by the hundred in a second: what became of one may be heard and shown together with the next.
+        alone = source.tag is None or self._signals.due(outcome, source.tag.monotonic_ns)
+        self._shared.on_outcome(self.name, source.device if alone else None, outcome)
+        self._shared.on_change(self.name, source.tag is None or (alone and outcome == "reject"))
         return self.last
 
     def before_restart(self) -> Entry | None:

@@ -1,17 +1,22 @@
 """A station's state as its page, and whoever watches it, sees it: plain values, bounded. Pure."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.history import TOLD, Entry
+from agent.passage import grouped
 from agent.reference import Lookups
-from agent.workflows import Context, expected_of, item_name, pick_state
+from agent.workflows import Context, asset_name, expected_of, item_name, pick_state
+from identity import identity_of_tag
 from sync.messages import Document, Task
 
 if TYPE_CHECKING:
-    from agent.station import Shared, Station
+    from agent.shared import Shared
+    from agent.station import Station
 
 RECORDED: Final = 60  # of the newest scans
 LINES: Final = 100  # of a document
+ORDERS: Final = 8  # at a gate
 NOTES: Final = 10  # verdicts that a person should look at
 
 
@@ -26,6 +31,10 @@ def state(station: "Station", shared: "Shared", lines: list[Task], status: dict[
     if station.settings.workflow == "pick":
         job = _pick_job(context, lookups, lines)
         count = history.job_scans(station.name)
+    elif station.settings.workflow == "gate":
+        touched = history.job_documents(station.name)
+        job = _gate_job(context, lookups, touched)
+        count = sum(touched.values())
     else:
         job = _receive_job(context, lookups)
         count = history.scans(station.name, document.id if document is not None else None)
@@ -49,6 +58,8 @@ def state(station: "Station", shared: "Shared", lines: list[Task], status: dict[
         },
         "before_restart": None if unseen is None else _described(unseen, lookups),
         "job": job,
+        "passage": station.passage.public() if station.passage is not None else None,
+        "concerns": grouped(station.choices.concerns),
         "count": count,
         "recorded": [_described(entry, lookups) for entry in entries[:RECORDED]],
         "notes": [_described(entry, lookups) for entry in entries if _is_note(entry)][:NOTES],
@@ -68,6 +79,8 @@ def entry_name(entry: Entry, lookups: Lookups) -> str:
     data = entry.data
     sku = data.get("sku")
     item = lookups.item(sku) if sku is not None else None
+    if entry.name == "sighted" and entry.tag is not None:
+        return asset_name(identity_of_tag(entry.tag, None, None))
     return item_name(item, sku, data.get("gtin"), data.get("sscc"))
 
 
@@ -75,24 +88,50 @@ def _receive_job(context: Context, lookups: Lookups) -> dict[str, Any]:
     document = context.document
     if document is None:
         return {"kind": "receive", "document": None, "lines": [], "expected": 0, "received": 0}
+    return {
+        "kind": "receive",
+        **_progress(document, context.received, lookups),
+        "open": lookups.document(document.id) is not None,
+    }
+
+
+def _progress(document: Document, received: Mapping[str, int], lookups: Lookups) -> dict[str, Any]:
+    """A purchase order, line by line."""
     skus = list(dict.fromkeys(line.sku for line in document.lines))
     lines = [
         {
             "sku": sku,
             "name": item_name(lookups.item(sku), sku),
             "expected": expected_of(document, sku),
-            "received": context.received.get(sku, 0),
+            "received": received.get(sku, 0),
         }
-        for sku in skus
+        for sku in skus[:LINES]
     ]
     return {
-        "kind": "receive",
         "document": document.id,
         "supplier": document.supplier,
-        "open": lookups.document(document.id) is not None,
-        "lines": lines[:LINES],
+        "lines": lines,
         "expected": sum(line.quantity for line in document.lines),
-        "received": sum(context.received.values()),
+        "received": sum(received.values()),
+    }
+
+
+def _gate_job(context: Context, lookups: Lookups, touched: Mapping[str | None, int]) -> dict[str, Any]:
+    """The orders that this job received for, and those that are waited for; those with goods in this job first."""
+    orders = [
+        document
+        for document in lookups.stored.documents
+        if document.type == "purchase_order" and document.site == context.site
+    ]
+    orders.sort(key=lambda document: document.id not in touched)
+    return {
+        "kind": "gate",
+        "orders": [
+            {**_progress(order, context.totals.get(order.id, {}), lookups), "scans": touched.get(order.id, 0)}
+            for order in orders[:ORDERS]
+        ],
+        "more": max(0, len(orders) - ORDERS),
+        "without": touched.get(None, 0),
     }
 
 

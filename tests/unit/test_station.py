@@ -16,7 +16,8 @@ from agent.capture import boot_id, kernel_clock, rfc3339
 from agent.config import StationSection
 from agent.history import History
 from agent.reference import Lookups, ReferenceData
-from agent.station import MOST_TAGS_WAITING, MOST_WAITING, Busy, Shared, Shown, Station
+from agent.shared import Shared, Shown
+from agent.station import MOST_TAGS_WAITING, MOST_WAITING, Busy, Station
 from agent.tasks import Board
 from devices.reads import BadFrame, BarcodeRead, TagRead
 from service.texts import catalogue
@@ -427,12 +428,12 @@ async def test_the_history_forgets_the_oldest_with_its_part_in_totals(start: Sta
     for recorded in await bench.journal.append(drafts):
         history.add(recorded)
         assert history.add(recorded) is None, "twice is once"
-    assert history.received("PO-1") == {"MILK": 10}
+    assert history.received["PO-1"] == {"MILK": 10}
     assert history.get("e0") is None
     await bench.journal.void(bench.journal.incarnation, 2)
     again = History()
     again.restore(await bench.journal.recent(10), {})
-    assert again.received("PO-1") == {"MILK": 15}, "what central could not read was scanned all the same"
+    assert again.received["PO-1"] == {"MILK": 15}, "what central could not read was scanned all the same"
 
 
 def test_what_the_machine_tells():

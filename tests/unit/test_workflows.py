@@ -10,19 +10,22 @@ from agent.meaning import Meaning, understand
 from agent.reference import Lookups
 from agent.workflows import ACTIONS, NEXT, WORKFLOWS, Context, Workflow, step
 from devices.driver import Outcome
-from identity import parse
+from identity import Identity, identity_of_tag, parse
 from service.texts import catalogue
 from sync import events
+from sync.messages import Document, DocumentLine
 from tests.support.agents import LAMP, LAMP_GS1, MILK, MILK_CASE, SSCC, STRANGE, pick, site
 
 LOOKUPS = Lookups(site())
 BLIND = Context(location="DOCK-1", operator="op-7")
 AGAINST = replace(BLIND, document=LOOKUPS.document("PO-1"))
+GATE = replace(BLIND, site="lej1", orders=LOOKUPS.expecting)
 IDLE = Context(location="DOCK-1")
 TASK = pick("t1", "MILK", 2, "A-01")
 GO = replace(IDLE, task=TASK, task_item=LOOKUPS.item("MILK"), lines_after=1)
 SCAN = replace(GO, location="A-01")
 
+GRAI = "epc:3374257BF40000C0000000FF"  # the tag of a crate
 LOT = "]d2010952123454322010AB1"
 SERIAL = "]d2010952123454323721S1"
 COMMON = {
@@ -32,6 +35,7 @@ COMMON = {
     "X-99": "elsewhere",
     "]d24149521234543220": "elsewhere",
     "BADGE-7": "operator",
+    GRAI: "asset",
     "TALLYMAN:UNDO": "undo",
     "nonsense": "unknown",
     "4006381333930": "unknown",  # a wrong check digit
@@ -72,10 +76,40 @@ WALKS: list[tuple[str, Context, dict[str, str]]] = [
     ),
     (
         "receive",
-        replace(AGAINST, received={"MILK": 2}),
+        replace(AGAINST, totals={"PO-1": {"MILK": 2}}),
         {"]I1" + MILK_CASE: "over", "]E0" + MILK: "expected"},
     ),
     ("receive", replace(AGAINST, seen={"serial 09521234543237 S1"}), {SERIAL: "seen"}),
+    (
+        "gate",
+        GATE,
+        {label: kind for label, kind in COMMON.items() if kind != "location"}
+        | {
+            "]E0" + MILK: "expected",
+            LAMP: "item",
+            "09521234543220": "no_lot",
+            "09521234543237": "no_serial",
+            "A-01": "location",
+            "PO-1": "document",
+            "SO-1": "wrong_document",
+            "TALLYMAN:DONE": "done",
+        },
+    ),
+    ("gate", replace(GATE, totals={"PO-1": {"MILK": 2}}), {"]I1" + MILK_CASE: "over", MILK: "expected"}),
+    ("gate", replace(GATE, seen={"serial 09521234543237 S1"}), {SERIAL: "seen"}),
+    (
+        "gate",
+        replace(GATE, outward=True, seen={f"sscc {SSCC}"}),
+        {
+            MILK: "outward",
+            SSCC: "outward",
+            STRANGE: "outward",
+            LOT: "outward",
+            GRAI: "asset",
+            "BADGE-7": "operator",
+            "nonsense": "unknown",
+        },
+    ),
     (
         "pick",
         IDLE,
@@ -140,6 +174,9 @@ WALKS: list[tuple[str, Context, dict[str, str]]] = [
 
 
 def read(label: str) -> Meaning:
+    if label.startswith("epc:"):
+        tag = bytes.fromhex(label.removeprefix("epc:"))
+        return understand(identity_of_tag(tag, None, None), LOOKUPS, "lej1")
     symbology, text = (label[:3], label[3:]) if label.startswith("]") else (None, label)
     return understand(parse(text, symbology), LOOKUPS, "lej1")
 
@@ -152,7 +189,7 @@ def walks() -> Iterator[tuple[Workflow, Context, str, str]]:
 
 def test_every_label_is_what_it_is_to_the_job():
     for workflow, context, label, kind in walks():
-        assert workflow.relate(context, read(label)) == kind, (workflow.event, label)
+        assert step(workflow, context, read(label)).relation == kind, (workflow.event, label)
 
 
 def test_the_walk_reaches_every_row_and_no_other():
@@ -185,12 +222,12 @@ def test_each_step_ends_in_the_state_that_the_table_says():
 
 
 def test_every_event_can_be_booked_and_every_text_can_be_said():
-    for workflow, context, label, _ in walks():
+    for workflow, context, label, kind in walks():
         found = step(workflow, context, read(label))
         assert catalogue().t(f"station.say.{found.row.say}", **found.values)
         if found.effect.draft is not None:
             name, data = found.effect.draft
-            assert name == workflow.event
+            assert name == ("sighted" if kind == "asset" else workflow.event)
             events.check(events.event_type(name), data)
 
 
@@ -198,6 +235,62 @@ def draft(workflow: str, context: Context, label: str) -> dict[str, object]:
     effect = step(WORKFLOWS[workflow], context, read(label)).effect
     assert effect.draft is not None
     return effect.draft[1]
+
+
+def orders(**quantities: int) -> dict[str, list[Document]]:
+    """Purchase orders of this site for MILK, the oldest first."""
+    made = [
+        Document(
+            id=name, type="purchase_order", site="lej1", lines=[DocumentLine(sku="MILK", quantity=quantity)]
+        )
+        for name, quantity in quantities.items()
+    ]
+    return {"MILK": made}
+
+
+@pytest.mark.parametrize(
+    ("received", "quantity", "order", "relation"),
+    [
+        ({}, 12, "first", "expected"),
+        ({"first": 12}, 12, "second", "expected"),  # the first lacks 8, and a case does not fit
+        ({"first": 12}, 8, "first", "expected"),
+        ({"first": 12, "second": 14}, 12, "first", "over"),  # it fits nowhere whole
+        ({"first": 20, "second": 24}, 1, "second", "over"),
+        ({"first": 20, "second": 24, "elsewhere": 0}, 1, "second", "over"),
+    ],
+)
+def test_goods_at_a_gate_find_their_order(received: dict[str, int], quantity: int, order: str, relation: str):
+    elsewhere = Document(
+        id="elsewhere", type="purchase_order", site="ber1", lines=[DocumentLine(sku="MILK", quantity=99)]
+    )
+    context = replace(
+        GATE,
+        orders={"MILK": [elsewhere, *orders(first=20, second=24)["MILK"]]},
+        totals={name: {"MILK": number} for name, number in received.items()},
+    )
+    meaning = replace(read("]E0" + MILK), per_label=quantity)
+    found = step(WORKFLOWS["gate"], context, meaning)
+    assert found.effect.draft is not None
+    assert (found.effect.draft[1]["document"], found.relation) == (order, relation)
+    assert found.values["current"] == order
+
+
+def test_goods_that_no_order_lists_are_recorded_without_one():
+    found = step(WORKFLOWS["gate"], GATE, read(LAMP))
+    assert found.effect.draft is not None
+    assert "document" not in found.effect.draft[1]
+    assert found.row.say == "gate_not_ordered"
+
+
+def test_an_asset_is_sighted_by_its_tag_or_its_label():
+    seen = step(WORKFLOWS["gate"], GATE, read(GRAI))
+    assert seen.effect.draft == (
+        "sighted", {"epc": GRAI.removeprefix("epc:"), "operator": "op-7", "location": "DOCK-1"},
+    )  # fmt: skip
+    assert seen.values["asset"] == "0614141000036 255"
+    label = Identity("asset", "8004ABC123", giai="ABC123")
+    printed = step(WORKFLOWS["gate"], GATE, Meaning(kind="asset", identity=label))
+    assert printed.effect.draft is not None and printed.effect.draft[1]["raw"] == "8004ABC123"
 
 
 def test_a_case_counts_what_is_in_it():
