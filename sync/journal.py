@@ -62,6 +62,10 @@ class Journal:
         self._closed = False
         self._told = ("", 0)
         """(incarnation, last sequence) of what is durable for certain."""
+        self.queued = 0
+        """Events without a verdict, as far as that is durable."""
+        self.history: str | None = None
+        """The history that the verdicts belong to; None before the first answer ever."""
         self._lock_file: int | None = None
         self.oldest_queued_at: str | None = None
         """When the oldest event without a verdict was recorded, as far as the uplink has looked."""
@@ -72,16 +76,6 @@ class Journal:
     def incarnation(self) -> str:
         """The current incarnation."""
         return self._told[0]
-
-    @property
-    def history(self) -> str | None:
-        """The history that the verdicts belong to; None before the first answer ever."""
-        return self._store.history
-
-    @property
-    def queued(self) -> int:
-        """Events without a verdict."""
-        return self._store.queued
 
     # --- opening and closing -------------------------------------------------------------------------
 
@@ -125,7 +119,7 @@ class Journal:
         except OSError as error:
             raise JournalError(f"{self._path}: {error.strerror}. Make the data directory writable") from error
         self._store.open()
-        self._told = (self._store.incarnation, self._store.last)
+        self._committed()
 
     async def close(self) -> None:
         """Finish what was asked, checkpoint and let go of the file."""
@@ -232,9 +226,10 @@ class Journal:
         try:
             if self._suspect:
                 store.recover(*self._told)
-                self._suspect, self._told = False, (store.incarnation, store.last)
+                self._suspect = False
+                self._committed()
             answers = self._apply(group)
-            self._told = (store.incarnation, store.last)
+            self._committed()
         except Exception as error:  # noqa: BLE001 (whatever it is: nobody may see OK, and the thread must live)
             self._suspect = True
             failure = JournalError(f"{self._path}: not recorded ({error}). Check the disk, then scan again")
@@ -243,6 +238,11 @@ class Journal:
             self._loop.call_soon_threadsafe(self._tell, answers, self._told if self._told != before else None)
         except RuntimeError:
             assert self._loop.is_closed()  # nobody is left to be told
+
+    def _committed(self) -> None:
+        """What the store says of itself is durable now; before the commit nobody may hear of it, for it can fail."""
+        store = self._store
+        self._told, self.queued, self.history = (store.incarnation, store.last), store.queued, store.history
 
     def _apply(self, group: Sequence[_Request[Any]]) -> list[tuple[_Request[Any], Any]]:
         answers: list[tuple[_Request[Any], Any]] = []
@@ -268,13 +268,15 @@ class Journal:
         return answers
 
     def _tell(self, answers: list[tuple[_Request[Any], Any]], appended: tuple[str, int] | None) -> None:
-        if appended is not None and appended[1]:
-            self.on_append(*appended)
-        for request, answer in answers:
-            self._waiting -= len(request.drafts)
-            if request.future.done():  # the waiter was cancelled; what was recorded stays recorded
-                continue
-            if isinstance(answer, Exception):
-                request.future.set_exception(answer)
-            else:
-                request.future.set_result(answer)
+        try:
+            if appended is not None and appended[1]:
+                self.on_append(*appended)
+        finally:  # a fault there must not take the OK from a scan that is durable: it would be scanned again
+            for request, answer in answers:
+                self._waiting -= len(request.drafts)
+                if request.future.done():  # the waiter was cancelled; what was recorded stays recorded
+                    continue
+                if isinstance(answer, Exception):
+                    request.future.set_exception(answer)
+                else:
+                    request.future.set_result(answer)

@@ -343,6 +343,38 @@ async def test_a_waiter_that_gives_up_changes_nothing(opened) -> None:
     assert second.sequence == 2 and [r.event.id for r in await journal.recent(9)] == ["b", "a"]
 
 
+async def test_a_fault_of_who_listens_takes_no_ok_from_a_durable_scan(opened) -> None:
+    """Who gets no OK scans again, under another id: that would count twice."""
+    journal, faults = await opened(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+
+    def fails(_incarnation: str, _last: int) -> None:
+        raise RuntimeError("of the listener")
+
+    journal.on_append = fails
+    async with asyncio.timeout(5):
+        [recorded] = await journal.append([draft("a")])
+    assert recorded.sequence == 1 and [str(fault) for fault in faults] == ["of the listener"]
+    journal.on_append = lambda _incarnation, _last: None
+    assert [r.sequence for r in await journal.append([draft("b")])] == [2]
+
+
+async def test_nobody_hears_of_a_verdict_before_it_is_committed(opened) -> None:
+    journal = await opened()
+    await journal.append([draft("a")])
+    seen: list[Any] = []
+    record = journal._store.record
+
+    def watched(what: Record) -> None:
+        record(what)
+        seen.append((journal.queued, journal.history))
+
+    journal._store.record = watched
+    verdict = Verdict(sequence=1, id="a", outcome="accepted")
+    await journal.record(Record(history="H1", verdicts=((journal.incarnation, verdict),)))
+    assert seen == [(1, None)] and (journal.queued, journal.history) == (0, "H1")
+
+
 async def test_group_bounds_and_order(opened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "ROWS_PER_COMMIT", 3)
     journal = await opened()
