@@ -79,7 +79,7 @@ class Store:
         """Open or create the file and begin a new incarnation, durably.
 
         Raises:
-            JournalError: it belongs to another agent.
+            JournalError: it belongs to another agent, or a newer program wrote it.
             sqlite3.Error: it cannot be used.
         """
         _refuse_remains(self._path)
@@ -87,10 +87,14 @@ class Store:
         with self.transaction():
             for statement in _SCHEMA:
                 self._raw.execute(statement)
-            owner = self._meta("agent", self._agent)
-            if owner != self._agent or self._meta("format", FORMAT) != FORMAT:
+            if (owner := self._meta("agent", self._agent)) != self._agent:
                 raise JournalError(
                     f"{self._path}: this journal belongs to agent {owner!r}. Give {self._agent!r} its own data_dir"
+                )
+            if (written := self._meta("format", FORMAT)) != FORMAT:
+                raise JournalError(
+                    f"{self._path}: this journal has format {written}, and this program knows format {FORMAT}."
+                    " Start the program that wrote it, or a newer one"
                 )
             self._begin_incarnation()
         self._read_totals()

@@ -274,6 +274,15 @@ async def test_a_journal_of_another_agent_is_refused(opened) -> None:
         await opened(agent="dock-2")
 
 
+async def test_a_journal_of_another_format_is_refused_by_that_name(opened, tmp_path: Path) -> None:
+    await (await opened()).close()
+    with sqlite3.connect(tmp_path / "journal.db") as connection:
+        connection.execute("UPDATE meta SET value = '2' WHERE name = 'format'")
+    connection.close()
+    with pytest.raises(JournalError, match="has format 2, and this program knows format 1"):
+        await opened()
+
+
 async def test_a_file_that_is_no_journal_is_refused_and_kept(opened, tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     path.write_bytes(b"this is not a database" * 100)
