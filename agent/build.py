@@ -17,15 +17,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from agent import capture, config, http
 from agent.config import AgentConfig, DeviceSection
 from agent.history import KEPT, History
+from agent.places import places
 from agent.reference import ReferenceData
 from agent.shared import Shared
+from agent.smoothing import Smoother
 from agent.station import Station
+from agent.tags import Tags
 from agent.tasks import Board
 from devices import registry
 from devices.driver import Outcome
 from devices.errors import DeviceError
 from devices.reader import PortStatus, Reader
-from devices.reads import BadFrame, Read
+from devices.reads import BadFrame, Read, TagRead
 from service import log, metrics, process, texts, version
 from service.config import Listen
 from sync import messages
@@ -96,12 +99,14 @@ class Agent:
             ("station", "outcome"),
             registry=self.registry,
         )
+        smoother = Smoother(places(settings))
         shared = Shared(
             site=settings.agent.site,
             journal=journal,
             reference=self.reference,
             board=self.board,
             history=self.history,
+            smoother=smoother,
             texts=texts.catalogue(),
             directory=settings.agent.stations,
             boot=capture.boot_id(),
@@ -111,13 +116,19 @@ class Agent:
             on_outcome=self._outcome,
         )
         self.stations = {station.name: Station(station, shared) for station in settings.stations}
+        self.tags = Tags(
+            smoother,
+            settings.agent.tags,
+            self.history,
+            {name: station.tag for name, station in self.stations.items()},
+        )
         self.readers = {
             device.name: Reader(
                 device.name,
                 device.driver,
                 device.port,
                 self._ears(device),
-                self._port_changed,
+                functools.partial(self._port_changed, device.name),
                 seen=settings.agent.images / f"{device.name}.jsonl",
             )
             for device in settings.devices
@@ -159,8 +170,7 @@ class Agent:
             station.load()
         finished = {name: station.choices.finished for name, station in self.stations.items()}
         self.history.restore(await self.journal.recent(KEPT), finished)
-        for station in self.stations.values():
-            station.recall(time.monotonic_ns())
+        self.tags.load()
         images = frozenset(self.history.images())
         for reader in self.readers.values():
             reader.recall(images)
@@ -175,6 +185,7 @@ class Agent:
             group.create_task(self.board.run())
             group.create_task(self.uplink.run())
             group.create_task(self.pages.beat())
+            group.create_task(self.tags.run())
             group.create_task(process.serve_http(app, self.settings.http.listen, announce=_announce))
             for reader in self.readers.values():
                 group.create_task(reader.run())
@@ -212,19 +223,22 @@ class Agent:
         }
 
     def _ears(self, device: DeviceSection) -> Callable[[Read], None]:
-        """Counts what the device reads, and hands it to its station."""
+        """Counts what the device reads, and hands it to its station; tags, to what smooths them."""
         station = self.stations[_user(self.settings, device.name)]
         reads = self._reads.labels(device=device.name)
         bad_frames = self._bad_frames.labels(device=device.name)
         # Tags are read in the air: a damaged frame is no event there, and its tag comes again in a moment. A code
         # that a person scanned must not vanish: the station says so.
         of_tags = registry.DRIVERS[device.driver].tags
-        logger = log.get(__name__)
+        logger, tags = log.get(__name__), self.tags
 
         def hear(read: Read) -> None:
             if not isinstance(read, BadFrame):
                 reads.inc()
-                station.read(read)
+                if isinstance(read, TagRead) and read.epc is not None:
+                    tags.hear(read)
+                else:
+                    station.read(read)
                 return
             bad_frames.inc()
             if of_tags:
@@ -235,7 +249,8 @@ class Agent:
 
         return hear
 
-    def _port_changed(self, _status: PortStatus) -> None:
+    def _port_changed(self, device: str, status: PortStatus) -> None:
+        self.tags.port_changed(device, status)
         if not self._telling:
             self._telling = True
             asyncio.get_running_loop().call_later(STATE_S, self._tell_state)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
+from agent.smoothing import Parameters
 from devices import registry
 from devices.errors import Misconfigured
 from service import config
@@ -15,6 +16,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """Stands in page addresses, file names and logs: letters, digits, `.`, `_` and `-`, at most 64."""
 Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 """A name as events may carry it (contract, "Events")."""
+Antenna = Annotated[int, Field(ge=1, le=65_535)]
+"""Counted from 1, as readers do."""
 
 
 class AgentSection(Section):
@@ -45,6 +48,11 @@ class AgentSection(Section):
     def stations(self) -> Path:
         """What was chosen at each station, one file each."""
         return self.data_dir / "stations"
+
+    @property
+    def tags(self) -> Path:
+        """Which tags were in view, and where."""
+        return self.data_dir / "tags.json"
 
     @property
     def images(self) -> Path:
@@ -95,6 +103,22 @@ class StationSection(Section):
     )
 
 
+class PlaceSection(Parameters):
+    """`[[places]]`: one place that antennas can tell from others. What it says of `[smoothing]` is for it alone."""
+
+    name: Name = Field(description="What events and people call it.")
+    devices: tuple[str, ...] = Field(min_length=1, description="The names of the devices that hear it.")
+    antennas: tuple[Antenna, ...] = Field(
+        (), description="Which antennas of these devices; left out: all that are in no other place."
+    )
+    station: str | None = Field(
+        None, description="The station that its tags come to; left out: the one that uses the devices."
+    )
+    side: Literal["outside", "inside"] | None = Field(
+        None, description="Which side of the station's gate: what goes from outside to inside came in."
+    )
+
+
 class AgentConfig(Section):
     """agent.toml."""
 
@@ -104,6 +128,8 @@ class AgentConfig(Section):
     log: LogSection = Field(default_factory=lambda: LogSection.model_validate({}))
     devices: tuple[DeviceSection, ...] = Field((), max_length=100)
     stations: tuple[StationSection, ...] = Field(min_length=1, max_length=100)
+    smoothing: Parameters = Field(default_factory=lambda: Parameters.model_validate({}))
+    places: tuple[PlaceSection, ...] = Field((), max_length=400)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -144,12 +170,14 @@ def _again(error: ValidationError) -> list[InitErrorDetails]:
 
 def _misfits(data: dict[str, Any]) -> Found:
     """Of tables that may be wrong in themselves: whatever has not the right form is passed over here."""
-    devices, stations = _tables(data, "devices"), _tables(data, "stations")
+    devices, stations, places = (_tables(data, key) for key in ("devices", "stations", "places"))
     return [
         *_repeated("devices", devices),
         *_repeated("stations", stations),
         *_wrong_devices(devices),
         *_wrong_users(devices, stations),
+        *_repeated("places", places),
+        *_wrong_places(devices, stations, places),
     ]
 
 
@@ -188,7 +216,7 @@ def _wrong_devices(devices: Tables) -> Found:
             key = "port" if driver in registry.DRIVERS else "driver"
             found.append((("devices", place, key), str(problem)))
             continue
-        if setup.byte_driver is not None and setup.port.scheme == "file":
+        if setup.replays:
             text = (
                 f"device {name!r}: an agent would play this recording, and count what is in it, at every start; "
                 "look at it with `tallyman read`"
@@ -223,3 +251,40 @@ def _wrong_users(devices: Tables, stations: Tables) -> Found:
             text = f"no station uses {name!r}; add it to devices of a station"
             found.append((("devices", place, "name"), text))
     return found
+
+
+def _wrong_places(devices: Tables, stations: Tables, places: Tables) -> Found:
+    """Each antenna hears one place, of a station that there is."""
+    found: Found = []
+    drivers = {str(device.get("name")): device.get("driver") for _, device in devices}
+    names = [str(station.get("name")) for _, station in stations]
+    takers: dict[tuple[str, int | None], str] = {}
+    for at, place in places:
+        name, station = str(place.get("name")), place.get("station")
+        if isinstance(station, str) and station not in names:
+            text = f"there is no station {station!r} in [[stations]]; there are {', '.join(names)}"
+            found.append((("places", at, "station"), text))
+        used, antennas = place.get("devices"), place.get("antennas")
+        for position, device in enumerate(used if isinstance(used, list) else ()):
+            where = ("places", at, "devices", position)
+            problem = _no_ear(device, drivers)
+            if problem:
+                found.append((where, problem))
+            for antenna in antennas if isinstance(antennas, list) and antennas else (None,):
+                taker = takers.setdefault((str(device), antenna), name)
+                if taker != name:
+                    which = "without antennas" if antenna is None else f"antenna {antenna}"
+                    text = f"device {device!r}, {which}, hears place {taker!r} already"
+                    found.append((where, text))
+    return found
+
+
+def _no_ear(device: object, drivers: dict[str, Any]) -> str:
+    """Why no place can be heard by this device; empty: one can."""
+    if device not in drivers:
+        known = f"there are {', '.join(drivers)}" if drivers else "there are none"
+        return f"there is no device {device!r} in [[devices]]; {known}"
+    entry = registry.DRIVERS.get(str(drivers[str(device)]))
+    if entry is not None and not entry.tags:
+        return f"device {device!r} reads no tags; places are for readers of tags"
+    return ""

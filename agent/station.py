@@ -8,7 +8,7 @@ it. What waits is bounded; a read that finds the queue full is rejected loudly.
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -143,7 +143,7 @@ class Station:
         # It is taken when it is told again and there is room. Said for all of them, and again while it lasts: between
         # so many OKs, nobody would see it once.
         read = change.read
-        self._shared.smoother.retry(change, read.monotonic_ns + TAG_RETRY_MS * NS_PER_MS)
+        self._shared.smoother.retry(change, TAG_RETRY_MS)
         if read.monotonic_ns >= self._overrun_again_ns:
             self._overrun_again_ns = read.monotonic_ns + TAG_RETRY_MS * NS_PER_MS
             log.warning(
@@ -154,7 +154,9 @@ class Station:
             )
 
     def _is_scan(self, change: Change) -> bool:
-        """A tag is one scan when it comes to this station, wherever it goes within it."""
+        """A tag is one scan when it comes to this station, wherever it goes within it; at a gate, when it passes."""
+        if self.passage is not None and (change.direction is not None or change.place.side is not None):
+            return change.direction is not None
         if change.kind == "moved":
             return change.before is not None and change.before.station != self.name
         return change.kind == "arrived"
@@ -211,7 +213,8 @@ class Station:
                 return
         try:
             meaning = understand(_identity(read), self._shared.reference.now, self._shared.site)
-            found = step(self._workflow, self.context(), meaning)
+            outward = change is not None and change.direction == "out"
+            found = step(self._workflow, replace(self.context(), outward=outward), meaning)
         except Exception:
             # A label must not be able to stop a station: nothing is recorded, and it says so.
             log.exception("a read could not be understood", station=self.name, code=source.code)
@@ -246,8 +249,7 @@ class Station:
     def _came_to_nothing(self, source: _Source) -> None:
         """The same label, scanned again at once, is no repeat; a tag that stays in view is told again by itself."""
         if source.change is not None:
-            due_ns = source.change.read.monotonic_ns + TAG_RETRY_MS * NS_PER_MS
-            self._shared.smoother.retry(source.change, due_ns)
+            self._shared.smoother.retry(source.change, TAG_RETRY_MS)
         elif source.tag is None:
             self._guard.forget(source.device or "", source.raw)
 

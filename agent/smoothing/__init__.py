@@ -3,10 +3,11 @@
 from agent.smoothing.kept import Kept, keep, restore
 from agent.smoothing.parameters import Parameters
 from agent.smoothing.smoother import MOST_TAGS, Smoother
-from agent.smoothing.values import Change, Direction, Kind, Place, Side
+from agent.smoothing.values import NS_PER_MS, Change, Direction, Kind, Place, Side
 
 __all__ = [
     "MOST_TAGS",
+    "NS_PER_MS",
     "Change",
     "Direction",
     "Kept",

@@ -80,6 +80,8 @@ class Smoother:
         self._unbelieved: OrderedDict[bytes, _Unbelieved] = OrderedDict()
         self._agenda: list[tuple[int, int, Tag | _Unbelieved]] = []
         self._number = 0
+        self._now_ns = 0
+        """Of the last tick."""
         self._deaf: set[str] = set()
         """Devices that are stopped."""
         self._resumed_ns: dict[str, int] = {}
@@ -117,6 +119,7 @@ class Smoother:
     def tick(self, now_ns: int) -> list[Change]:
         """What time alone has brought about."""
         changes: list[Change] = []
+        self._now_ns = now_ns
         agenda = self._agenda
         while agenda and agenda[0][0] <= now_ns:
             _, _, item = heapq.heappop(agenda)
@@ -145,15 +148,16 @@ class Smoother:
     # --- what came of it --------------------------------------------------------------------------------------
 
     def settled(self, change: Change) -> None:
-        """Something came of it; until then a snapshot leaves it out."""
+        """It was dealt with; until then a snapshot leaves it out. What is to be told again is not settled by this."""
         tag = self._tags.get(change.epc)
-        if tag is not None and change.kind != "departed":
+        if tag is not None and change.kind != "departed" and tag.owed is not change:
             tag.settled = change.place
 
-    def retry(self, change: Change, due_ns: int) -> None:
-        """Nothing came of it: if the tag is still in view then, it is told once more."""
+    def retry(self, change: Change, wait_ms: int) -> None:
+        """Nothing came of it: if the tag is still in view after this time, it is told once more."""
         tag = self._tags.get(change.epc)
         if tag is not None:
+            due_ns = max(self._now_ns, change.read.monotonic_ns) + wait_ms * NS_PER_MS
             tag.owed, tag.due_ns = change, due_ns
             self._put(due_ns, tag)
 

@@ -25,10 +25,10 @@ async def test_central_hears_of_a_loose_cable_now_and_then(tmp_path: Path):
         told: list[str] = []
         agent.uplink.publish_state = lambda: told.append(agent.readers["gate"].status.status)
         for _ in range(50):
-            agent._port_changed(PortStatus("failed", "unplugged", "2026-11-21T12:00:00Z"))
+            agent._port_changed("gate", PortStatus("failed", "unplugged", "2026-11-21T12:00:00Z"))
         await asyncio.sleep(1.5 * STATE_S)
         assert len(told) == 1
-        agent._port_changed(PortStatus("online", None, "2026-11-21T12:00:01Z"))
+        agent._port_changed("gate", PortStatus("online", None, "2026-11-21T12:00:01Z"))
         await asyncio.sleep(1.5 * STATE_S)
         assert len(told) == 2, "the last change is told, too"
     finally:
