@@ -87,6 +87,7 @@ def grouped(concerns: Iterable[Concern]) -> list[dict[str, Any]]:
             "text": members[0].text,
             "at": members[0].at,
             "count": len(members),
+            "token": members[0].token,
             "codes": [one.code for one in members[:CODES_SHOWN]],
         }
         for members in groups.values()
@@ -107,6 +108,7 @@ class Passage:
         self._last_ns: int | None = None
         self._number = 0
         self._began_at = ""
+        self._token = 0
 
     def take(
         self, relation: str, shown: Shown, name: str, now_ns: int, concerns: tuple[Concern, ...]
@@ -123,6 +125,7 @@ class Passage:
         tally = tally_of(relation, shown.outcome)
         if tally is None:
             return concerns
+        self._token = shown.token
         self._add(tally, shown.code, now_ns, shown.at)
         if tally in ("ok", "sighted"):
             return settled(concerns, shown.code)
@@ -157,6 +160,7 @@ class Passage:
             "outcome": SHOWN_AS[list(found)[-1]],
             "counts": found,
             "tags": sum(found.values()),
+            "token": self._token,
         }
 
 

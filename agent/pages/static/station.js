@@ -5,12 +5,14 @@ import { signal, offerSound } from "./station_signal.js";
 
 const BEAT_MS = 2000; // as the agent sends it
 const LOST_MS = 3 * BEAT_MS;
+const PASSED_MS = 1200; // nothing passes for so long: the gate's signal is given once more, for all of it
 const work = document.querySelector(".work");
 const base = `/stations/${encodeURIComponent(work.dataset.station)}`;
 const at = (id) => document.getElementById(id);
 
 let state = null;
 let token = null; // of the outcome shown last; null before the first state
+let heard = { number: 0, rank: -1, timer: 0 }; // of the passage that was signalled last
 let heardAt = performance.now();
 
 // --- the agent's side ------------------------------------------------------------------------------------
@@ -72,7 +74,8 @@ function show(next) {
   setLost(false);
   showStatus(state.status);
   showOutcome(first);
-  (work.dataset.workflow === "pick" ? showPick : showReceive)(state.job);
+  SHOW_JOB[state.job.kind](state.job);
+  showConcerns();
   at("count").textContent = state.count;
   at("operator").textContent = visible(state.operator_name ?? t("station.operator_none"));
   showUndo();
@@ -103,15 +106,38 @@ function showOutcome(first) {
   const now = last ? last.token : 0;
   if (now === token) return;
   token = now;
-  if (last) {
+  if (last && state.passage?.token === now) {
+    showPassage(state.passage, first);
+  } else if (last) {
     setBanner(last.outcome, t(`outcome.${last.outcome}`), last.text);
     if (first) return;
     signal(last.outcome, banner);
     at("chooser").hidden = true;
+  } else if (unseen && isGate()) {
+    setBanner("ok", t("station.gate_before_restart", { count: state.count }), t("station.gate_before_restart_hint"));
   } else if (unseen) {
     const values = { quantity: unseen.quantity, name: visible(unseen.name) };
     setBanner("ok", t("station.before_restart", values), t("station.before_restart_hint"));
-  } else setBanner(null, t("station.waiting"), t("station.waiting_hint"));
+  } else setBanner(null, t("station.waiting"), t(isGate() ? "station.gate_waiting_hint" : "station.waiting_hint"));
+}
+
+function isGate() {
+  return state.job.kind === "gate";
+}
+
+/** Fifty tags in a second are one message: what needs a person most stands large, the rest beside it. */
+function showPassage(passage, first) {
+  const said = Object.entries(passage.counts).map(([tally, count]) => t(`station.passed.${tally}`, { count }));
+  const worst = said.pop();
+  setBanner(passage.outcome, worst, said.length ? said.join(" · ") : t("station.passed_all"));
+  const rank = ["ok", "duplicate", "reject"].indexOf(passage.outcome);
+  const isNews = passage.number !== heard.number || rank > heard.rank;
+  clearTimeout(heard.timer);
+  heard = { number: passage.number, rank, timer: 0 };
+  if (first) return;
+  at("chooser").hidden = true;
+  if (isNews) signal(passage.outcome, at("banner"));
+  else heard.timer = setTimeout(() => signal(passage.outcome, at("banner")), PASSED_MS);
 }
 
 function setBanner(outcome, word, text) {
@@ -166,6 +192,38 @@ function showReceive(job) {
   at("expected").hidden = job.lines.length === 0;
   at("expected").replaceChildren(h("h2", {}, t("station.lines")), h("ul", { class: "list" }, ...job.lines.map(line)));
 }
+
+function showGate(job) {
+  const parts = [
+    h("p", { class: "step" }, t("station.place")),
+    h("p", { class: "target" }, visible(state.location)),
+  ];
+  if (job.without) parts.push(h("p", { class: "notice" }, t("station.gate_without", { count: job.without })));
+  const row = h("div", { class: "chosen" }, h("span", { class: "soft" }, t("station.gate_hint")));
+  if (state.count) row.append(button(t("station.finish"), () => post("document", { document: null })));
+  parts.push(row);
+  at("job").replaceChildren(...parts);
+  at("expected").hidden = false;
+  at("expected").replaceChildren(
+    h("h2", {}, t("station.gate_orders")),
+    ...job.orders.map(order),
+    job.orders.length ? "" : h("p", { class: "empty" }, t("station.gate_no_orders")),
+    job.more ? h("p", { class: "soft" }, t("station.gate_more", { count: job.more })) : "");
+}
+
+function order(one) {
+  const parts = [
+    h("div", { class: "order-head" },
+      h("strong", {}, visible(one.document)), h("span", { class: "soft" }, visible(one.supplier)),
+      h("span", { class: "number" }, `${one.received} / ${one.expected}`)),
+    bar(one.received, one.expected),
+  ];
+  // Line by line only where something has come: the others would push it off the screen.
+  if (one.scans) parts.push(h("ul", { class: "list" }, ...one.lines.map(line)));
+  return h("div", { class: "order", "data-document": one.document }, ...parts);
+}
+
+const SHOW_JOB = { receive: showReceive, pick: showPick, gate: showGate };
 
 function line(item) {
   const over = item.received - item.expected;
@@ -260,6 +318,22 @@ function showRecorded() {
   }
   if (!rows.length) rows.push(h("li", { class: "empty" }, t("station.recorded_none")));
   at("recorded").replaceChildren(...rows);
+}
+
+function showConcerns() {
+  // Only what is shown now is taken off by the button: what comes meanwhile stays.
+  const newestShown = Math.max(0, ...state.concerns.map((one) => one.token));
+  const rows = state.concerns.map((one) => h("li", { "data-tally": one.tally },
+    h("span", { class: "what" }, `${one.count} × ${visible(one.what)}`),
+    h("span", { class: "outcome mark", "data-outcome": one.outcome }, t(`station.concern.${one.tally}`)),
+    h("span", { class: "reason" }, visible(one.text)),
+    h("span", { class: "code soft" }, one.codes.map(visible).join(" · ")),
+    h("time", { class: "soft", datetime: one.at }, new Date(one.at).toLocaleTimeString())));
+  at("concerns").hidden = rows.length === 0;
+  at("concerns").replaceChildren(
+    h("div", { class: "concerns-head" }, h("h2", {}, t("station.concerns")),
+      button(t("station.looked"), () => post("looked", { token: newestShown }))),
+    h("ol", { class: "list" }, ...rows));
 }
 
 function showNotes() {
