@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from simulators.hardware.device import Reads, Thing
 from simulators.symbols import check_digit
+from simulators.tags import SERIALS, sgtin_96
 
 _PREFIX: Final = "9521234"
 _GS: Final = "\x1d"
@@ -189,19 +190,8 @@ _CODES: Final = (_ean_13, _sscc, _unit)
 
 
 def _make_epc(rng: random.Random) -> Thing:
-    """SGTIN-96 (GS1 EPC Tag Data Standard 14.5.1): header, filter, partition, company, item, serial number."""
-    fields = (
-        (0x30, 8),
-        (1, 3),
-        (5, 3),
-        (int(_PREFIX), 24),
-        (rng.randrange(10**6), 20),
-        (rng.getrandbits(38), 38),
-    )
-    value = 0
-    for number, bits in fields:
-        value = value << bits | number
-    return Thing(epc=f"{value:024X}", antenna=1, rssi_dbm=rng.randint(-70, -40))
+    gtin = _with_check_digit(f"{rng.randrange(10)}{_PREFIX}{rng.randrange(10**5):05d}")
+    return Thing(epc=sgtin_96(gtin, rng.randrange(SERIALS)), antenna=1, rssi_dbm=rng.randint(-70, -40))
 
 
 def _make_card(rng: random.Random) -> Thing:
