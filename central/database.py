@@ -4,8 +4,9 @@ The idea: what differs between SQLite and PostgreSQL is said here once. Writers 
 (BEGIN IMMEDIATE) and row locks on PostgreSQL; readers see one snapshot on both; time is the database's clock.
 """
 
+import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,27 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
             )
         with connection.begin():
             yield connection
+
+
+def among(columns: Sequence[sa.ColumnElement[Any]], *, postgres: bool) -> sa.ColumnElement[bool]:
+    """Whether the columns together are one of the rows bound as `keys` (see `keyed`).
+
+    For a list of rows SQLite reads the whole table, for a subquery it searches the index; see "vector IN" in its
+    whereexpr.c. As JSON the rows are one value besides, however many they are.
+    """
+    if len(columns) == 1:
+        return columns[0].in_(sa.bindparam("keys", expanding=True))
+    if postgres:
+        return sa.tuple_(*columns).in_(sa.bindparam("keys", expanding=True))
+    each = sa.func.json_each(sa.bindparam("keys", type_=sa.Text)).table_valued("value")
+    rows = sa.select(*(sa.func.json_extract(each.c.value, f"$[{place}]") for place in range(len(columns))))
+    return sa.tuple_(*columns).in_(rows)
+
+
+def keyed(keys: Sequence[Any], *, postgres: bool) -> dict[str, Any]:
+    """The rows as `among` wants them bound; each a value, or a tuple of the values of several columns."""
+    several = bool(keys) and isinstance(keys[0], tuple)
+    return {"keys": json.dumps(keys) if several and not postgres else keys}
 
 
 def now_us(connection: sa.Connection) -> int:

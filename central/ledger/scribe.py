@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from central import tables
+from central import database, tables
 from central.ledger.accounts import Account
 from central.ledger.books import Books, Movement, Open, Rows
 from central.ledger.store import Again, Store
@@ -306,8 +306,13 @@ class Scribe:
             return
         table = tables.discrepancy
         names = sorted({(one.change.kind, one.change.key) for one in books.noted})
+        postgres = self.store.postgres
         rows = self.store.connection.execute(
-            sa.select(table).where(table.c.status == "open", sa.tuple_(table.c.kind, table.c.key).in_(names))
+            sa.select(table).where(
+                table.c.status == sa.literal_column("'open'"),  # as in the partial index
+                database.among([table.c.kind, table.c.key], postgres=postgres),
+            ),
+            database.keyed(names, postgres=postgres),
         )
         current = {(row.kind, row.key): dict(row._mapping) for row in rows}
         links: list[tuple[dict[str, Any], str]] = []

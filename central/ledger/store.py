@@ -55,11 +55,9 @@ def _chunks(keys: Iterable[T]) -> Iterable[list[T]]:
 
 
 @cache
-def _by_keys(table: sa.Table, columns: tuple[str, ...], *, lock: bool) -> sa.Select[Any]:
+def _by_keys(table: sa.Table, columns: tuple[str, ...], *, postgres: bool, lock: bool) -> sa.Select[Any]:
     """The rows whose `columns` are among :keys. Built once: building costs more than running it on SQLite."""
-    by = [table.c[name] for name in columns]
-    keys: sa.BindParameter[Any] = sa.bindparam("keys", expanding=True)
-    query = sa.select(table).where(by[0].in_(keys) if len(by) == 1 else sa.tuple_(*by).in_(keys))
+    query = sa.select(table).where(database.among([table.c[name] for name in columns], postgres=postgres))
     if not lock:
         return query
     order = [sa.collate(one, "C") for one in table.primary_key.columns if isinstance(one.type, sa.Text)]
@@ -67,15 +65,15 @@ def _by_keys(table: sa.Table, columns: tuple[str, ...], *, lock: bool) -> sa.Sel
 
 
 @cache
-def _overdue_of(*, lock: bool) -> sa.Select[Any]:
+def _overdue_of(*, postgres: bool) -> sa.Select[Any]:
     """Holds of :keys (site and SKU) whose time has passed at :now."""
     c = tables.reservation.c
     query = sa.select(tables.reservation).where(
-        sa.tuple_(c.site, c.sku).in_(sa.bindparam("keys", expanding=True)),
+        database.among([c.site, c.sku], postgres=postgres),
         c.status == sa.literal_column("'active'"),  # as in the partial index
         c.expires_us <= sa.bindparam("now"),
     )
-    return query.order_by(sa.collate(c.id, "C")).with_for_update() if lock else query
+    return query.order_by(sa.collate(c.id, "C")).with_for_update() if postgres else query
 
 
 _HISTORIES = sa.select(tables.history.c.id).order_by(tables.history.c.ordinal)
@@ -95,8 +93,8 @@ class Store:
     ) -> Iterable[sa.Row[Any]]:
         """The rows whose `columns` are among the keys; locked in the order of their keys."""
         for chunk in _chunks(keys):
-            query = _by_keys(table, tuple(columns), lock=lock and self.postgres)
-            yield from self.connection.execute(query, {"keys": chunk})
+            query = _by_keys(table, tuple(columns), postgres=self.postgres, lock=lock and self.postgres)
+            yield from self.connection.execute(query, database.keyed(chunk, postgres=self.postgres))
 
     def _load(
         self,
@@ -258,8 +256,10 @@ class Store:
     def _reservations(self, books: Books, touch: Touch) -> None:
         self._load(books.reservations, tables.reservation, touch.reservations, _reservation, lock=True)
         for chunk in _chunks(touch.shelves):
-            query = _overdue_of(lock=self.postgres)
-            found = self.connection.execute(query, {"keys": chunk, "now": books.now_us})
+            keys = database.keyed(chunk, postgres=self.postgres)
+            found = self.connection.execute(
+                _overdue_of(postgres=self.postgres), {**keys, "now": books.now_us}
+            )
             for row in found:
                 books.reservations.load(row.id, _reservation(row))
 
@@ -290,28 +290,32 @@ class Store:
             return
         balance, location, task = tables.balance, tables.location, tables.task
         shelves = sorted(touch.allocated)
+        keys = database.keyed(shelves, postgres=self.postgres)
         open_tasks = (
             sa.select(
                 task.c.site, task.c.sku, task.c.from_location, sa.func.sum(task.c.quantity - task.c.done)
             )
-            .where(task.c.status == "open", sa.tuple_(task.c.site, task.c.sku).in_(shelves))
+            .where(task.c.status == "open", self._among(task.c.site, task.c.sku))
             .group_by(task.c.site, task.c.sku, task.c.from_location)
         )
-        promised = {tuple(row[:3]): int(row[3]) for row in self.connection.execute(open_tasks)}
+        promised = {tuple(row[:3]): int(row[3]) for row in self.connection.execute(open_tasks, keys)}
         query = (
             sa.select(balance, sa.func.coalesce(location.c.walk_order, 0).label("walk_order"))
             .join(location, location.c.id == balance.c.location, isouter=True)
             .where(balance.c.state == "stock", balance.c.quantity != 0)
-            .where(sa.tuple_(balance.c.site, balance.c.sku).in_(shelves))
+            .where(self._among(balance.c.site, balance.c.sku))
         )
         found: dict[Shelf, list[Shelved]] = {shelf: [] for shelf in shelves}
-        for row in self.connection.execute(query):
+        for row in self.connection.execute(query, keys):
             taken = promised.get((row.site, row.sku, row.location), 0)
             found[Shelf(row.site, row.sku)].append(
                 Shelved(row.location, row.walk_order, row.lot, row.quantity, taken)
             )
         for shelf, places in found.items():
             books.shelved.load(shelf, tuple(places))
+
+    def _among(self, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+        return database.among(columns, postgres=self.postgres)
 
     def _history(self, books: Books) -> None:
         known = list(self.connection.execute(_HISTORIES).scalars())
