@@ -87,3 +87,8 @@ class Identity:
         if self.warnings:
             known["warnings"] = list(self.warnings)
         return known
+
+
+def plain(text: str, *warnings: str) -> Identity:
+    """A text that proves nothing, and what would help."""
+    return Identity("plain", text, warnings=warnings)

@@ -11,10 +11,13 @@ from typing import Annotated
 
 import typer
 
-from tests.third_party import frames, llrp, readers
+from tests.third_party import frames, gs1, llrp, readers
 from tests.third_party.rows import Row
 
-CHECKS = {"frames": frames.check, "llrp": llrp.check, "readers": readers.check}
+CHECKS = {"frames": frames.check, "llrp": llrp.check, "readers": readers.check, "gs1": gs1.check}
+
+WIDTH = 72
+"""Of the first column; longer names move the others."""
 
 
 def main(folder: Annotated[Path, typer.Argument(help="Where the cases are.", exists=True)]) -> None:
@@ -34,7 +37,7 @@ def main(folder: Annotated[Path, typer.Argument(help="Where the cases are.", exi
 
 
 def _print(rows: list[Row]) -> None:
-    width = max((len(row.what) for row in rows), default=0)
+    width = min(max((len(row.what) for row in rows), default=0), WIDTH)
     for row in rows:
         reason = f"  ({row.reason})" if row.reason else ""
         print(f"{_mark(row)} {row.what:<{width}}  {row.stated}  →  {row.found}{reason}")

@@ -35,6 +35,22 @@ PROVED: list[tuple[str | None, str, dict[str, Any]]] = [
         {"kind": "sscc", "sscc": "106141412345678908", "gtin": "09521234543213", "count": 48},
     ),
     ("]C1", "4145412345000013254A-1", {"kind": "location", "gln": "5412345000013", "gln_extension": "A-1"}),
+    ("]C1", "41454123450000132540", {"kind": "location", "gln": "5412345000013"}),  # extension 0: none
+    ("]C1", "80030061414112345210A/1", {"kind": "asset", "grai": "0614141123452", "serial": "10A/1"}),
+    ("]C1", "800300614141123452", {"kind": "asset", "grai": "0614141123452"}),
+    ("]C1", "80040614141BX", {"kind": "asset", "giai": "0614141BX"}),
+    ("]C1", "2530614141123452A1", {"kind": "gdti", "gdti": "0614141123452", "serial": "A1"}),
+    (
+        "]C1",  # a unit of goods, on a pallet of somebody's, for somewhere
+        "00106141412345678908800300614141123452\x1d4145412345000013",
+        {"kind": "sscc", "sscc": "106141412345678908"},
+    ),
+    (
+        "]C1",
+        "0109521234543213" + "7007260101260131\x1d" + "10L",
+        {**ITEM, "lot": "L"},
+    ),  # a harvest of a month
+    ("]C1", "010952123454321315261231", ITEM),  # best before: still good after it
     ("]E0", "5901234123457", {"kind": "gtin", "gtin": "05901234123457"}),
     ("]E0", "0012345678905", {"kind": "gtin", "gtin": "00012345678905"}),
     ("]E0", "012345678905", {"kind": "gtin", "gtin": "00012345678905"}),
@@ -62,7 +78,13 @@ NOT_PROVED: list[tuple[str | None, str, str]] = [
     ("]C1", "0109521234543214", "Invalid GTIN check digit"),
     ("]C1", "00106141412345678909", "Invalid SSCC check digit"),
     ("]C1", "4145412345000014", "Invalid GLN check digit"),
-    ("]C1", "0100000000000000", "nobody's GTIN"),
+    ("]C1", "0100000000000000", "nobody's number"),
+    ("]C1", "8003006141411234531", "(8003) 00614141123453 has a wrong check digit"),
+    ("]C1", "2530614141123453A1", "(253) 0614141123453 has a wrong check digit"),
+    ("]C1", "0109521234543213" + "402" + "12345678901234561", "(402)"),  # of a number that is none of ours
+    ("]C1", "8004-BOLT", "company prefix"),
+    ("]C1", "010952123454321380040614141BX", "name different things"),
+    ("]C1", "800300614141123452\x1d2530614141123452A1", "name different things"),
     ("]C1", "010952123454321310" + "A" * 25, "(10) is not closed by a separator"),
     ("]C1", "0109521234543213019501101530003" + "3", "(01)"),
     ("]C1", "01095212345432130109501101530003", "(01) says both"),
@@ -72,6 +94,7 @@ NOT_PROVED: list[tuple[str | None, str, str]] = [
     ("]C1", "HELLO", "no valid GS1 element string"),
     ("]Q3", "20" * 400, "more than 64 elements"),
     ("]Q3", "9" * 7089, "longer than any GS1 label"),
+    ("]C1", "80030614141123452" + "1", "(8003)"),  # no zero in front
     ("]Q1", "9" * 8193, "longer than any code"),
 ]
 
@@ -81,10 +104,10 @@ PLAIN: list[tuple[str | None, str]] = [
     (None, "op-7"),
     (None, ""),
     (None, "00106141412345678908"),  # 20 digits may be anything without an id
+    ("]C0", FULL),
     (None, FULL),
     ("]C0", "5901234123457"),  # in Code 128 anybody's number can end in a right digit
     ("]C0", "106141412345678908"),
-    ("]Q1", "https://example.com/01/09521234543213"),
     ("]I0", "123456"),
     ("]E1", "12"),
     ("]C1", "10ABC123"),
@@ -114,10 +137,64 @@ def test_what_is_plain(symbology: str | None, text: str) -> None:
     assert parse(text, symbology).as_dict() == {"kind": "plain"}
 
 
-def test_a_date_that_is_none_is_left_out_and_said() -> None:
-    found = parse("01095212345432131700000010L1", "]C1")
+@pytest.mark.parametrize(
+    "date",
+    [
+        "17000000",
+        "17260230",
+        "7003" + "2612002359",
+        "7003" + "2612312460",
+        "11260931",
+        "7007" + "260101260100",
+    ],
+)
+def test_a_date_that_is_none_is_left_out_and_said(date: str) -> None:
+    found = parse(f"0109521234543213{date}\x1d10L1", "]C1")
     assert known(found.text, "]C1") == {**ITEM, "lot": "L1"}
-    assert "date" in found.warnings[0]
+    assert "not a real date" in found.warnings[0]
+
+
+def test_two_expiries_are_none() -> None:
+    both = "0109521234543213" + "17261231" + "7003261230" + "1200"
+    assert known(both, "]C1") == ITEM
+    assert "(17) and (7003)" in parse(both, "]C1").warnings[0]
+    assert known(both.replace("261230", "261231"), "]C1") == {**ITEM, "expiry": "2026-12-31"}
+
+
+# (symbology, text, what it is where the site says that its codes hold element strings)
+ANYWHERE: list[tuple[str | None, str, dict[str, Any]]] = [
+    *(
+        (name, FULL, {**ITEM, "lot": "ABC123", "serial": "SER456", "expiry": "2026-12-31"})
+        for name in (None, "]C0", "]d1")
+    ),
+    (None, "00106141412345678908", {"kind": "sscc", "sscc": "106141412345678908"}),
+    (None, "80040614141BX", {"kind": "asset", "giai": "0614141BX"}),
+    # Bare numbers stay what they are: an SSCC is no lot (10), nor an Italian EAN an asset (8004).
+    (None, "106141412345678908", {"kind": "sscc", "sscc": "106141412345678908"}),
+    (None, "8004030123458", {"kind": "gtin", "gtin": "08004030123458"}),
+    (None, "8004030123459", {"kind": "plain"}),
+    ("]C0", "8004030123459", {"kind": "plain"}),
+    ("]C0", "106141412345678908", {"kind": "plain"}),
+    # 18 digits that are one thing, and others that are an SSCC too.
+    (None, "800300614141123452", {"kind": "asset", "grai": "0614141123452"}),
+    (None, "800406141410000123", {"kind": "asset", "giai": "06141410000123"}),
+    (None, "800406141410000122", {"kind": "plain"}),
+    (None, "253061414112345217", {"kind": "plain"}),
+    ("]d1", "253061414112345217", {"kind": "plain"}),
+    ("]E0", "5901234123457", {"kind": "gtin", "gtin": "05901234123457"}),
+    ("]E0", "0109521234543213", {"kind": "plain"}),
+    (None, "A-01-03", {"kind": "plain"}),
+    (None, "10ABC123", {"kind": "plain"}),
+]
+
+
+@pytest.mark.parametrize(("symbology", "text", "expected"), ANYWHERE)
+def test_a_site_may_say_that_its_codes_hold_element_strings(
+    symbology: str | None, text: str, expected: dict[str, Any]
+) -> None:
+    found = parse(text, symbology, gs1_anywhere=True).as_dict()
+    found.pop("warnings", None)
+    assert found == expected
 
 
 def test_contents_are_counted_only_with_their_unit() -> None:
@@ -178,7 +255,8 @@ _CHARACTERS = st.text(alphabet=st.characters(), max_size=60)
 _NEARLY_GS1 = st.lists(
     st.sampled_from(
         [
-            *("00", "01", "10", "17", "21", "37", "99", "254", "391", "414", "3103", "7003", "8008", "8020"),
+            *("00", "01", "10", "17", "21", "37", "99", "253", "254", "391", "414", "3103"),
+            *("7003", "7007", "8003", "8004", "8008", "8020", "0614141123452"),
             *("09521234543213", "261231", "5412345000013", "106141412345678908"),
             *("\x1d", "A", " ", "\u202e", "\ud800"),
         ]
@@ -188,23 +266,31 @@ _NEARLY_GS1 = st.lists(
 
 
 @settings(deadline=None)
-@given(text=st.one_of(_CHARACTERS, _NEARLY_GS1), symbology=st.sampled_from(SYMBOLOGIES))
-@example(text="\ud800", symbology=None)
-@example(text="\u202e5901234123457", symbology=None)
-@example(text="5901234123457\x00", symbology="]E0")
-@example(text="01\u0660952123454321" + "3", symbology="]C1")
+@given(
+    text=st.one_of(_CHARACTERS, _NEARLY_GS1),
+    symbology=st.sampled_from(SYMBOLOGIES),
+    gs1_anywhere=st.booleans(),
+)
+@example(text="\ud800", symbology=None, gs1_anywhere=True)
+@example(text="\u202e5901234123457", symbology=None, gs1_anywhere=True)
+@example(text="5901234123457\x00", symbology="]E0", gs1_anywhere=True)
+@example(text="01\u0660952123454321" + "3", symbology="]C1", gs1_anywhere=False)
+@example(text="01\u0660952123454321" + "3", symbology="]d1", gs1_anywhere=True)
+@example(text="9" * 7000, symbology="]Q3", gs1_anywhere=True)
 def test_hostile_text_never_raises_and_never_becomes_a_wrong_identity(
-    text: str, symbology: str | None
+    text: str, symbology: str | None, gs1_anywhere: bool
 ) -> None:
-    found = parse(text, symbology)
+    found = parse(text, symbology, gs1_anywhere=gs1_anywhere)
     assert found.text == text
     if found.kind == "plain":
-        assert known(text, symbology) == {"kind": "plain"}
+        assert found.as_dict().keys() <= {"kind", "warnings"}
     if found.gtin is not None:
         assert gtin_of(found.gtin) == found.gtin and len(found.gtin) == 14
     if found.sscc is not None:
         assert sscc_of(found.sscc) == found.sscc and found.sscc in text
-    for part in (found.lot, found.serial, found.gln_extension):
+    for number in (found.gln, found.grai, found.gdti):
+        assert number is None or (gtin_of(number) is not None and number in text)
+    for part in (found.lot, found.serial, found.gln_extension, found.giai):
         assert part is None or (part in text and part.isascii() and part.isprintable())
 
 
