@@ -54,6 +54,7 @@ class Capture:
             "text": read.text,
             "source": read.source,
             "version": read.version,
+            "still": read.still,
         }
         return self._of(read, members)
 

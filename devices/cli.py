@@ -46,8 +46,9 @@ def read(
     driver, URL or option.
     """
     printer = _Printer(count)
+    whole = True
     try:
-        asyncio.run(_read(driver, port, name, printer, keep=keep, seconds=seconds))
+        whole = asyncio.run(_read(driver, port, name, printer, keep=keep, seconds=seconds))
     except Misconfigured as problem:
         _say(str(problem))
         return WRONG
@@ -65,7 +66,7 @@ def read(
     except KeyboardInterrupt:
         pass
     printer.sum_up()
-    return DONE
+    return DONE if whole else FAILED
 
 
 def print_no_more() -> None:
@@ -78,6 +79,8 @@ def describe(read: BarcodeRead | TagRead) -> dict[str, Any]:
     return _tag(read) if isinstance(read, TagRead) else _barcode(read)
 
 
+# Where a camera saw a code.
+_OF_A_PICTURE = ("source", "still")
 # What a reader may tell of a tag besides its EPC; what it does not tell is left out.
 _OF_A_TAG = ("text", "antenna", "rssi_dbm", "rssi_raw", "frequency_khz", "phase_deg")
 
@@ -114,14 +117,13 @@ def _barcode(read: BarcodeRead) -> dict[str, Any]:
     if read.symbology is not None:
         shown["symbology"] = read.symbology
     shown["identity"] = parse(read.text, read.symbology).as_dict()
-    if read.source is not None:
-        shown["source"] = read.source
-    return shown
+    return shown | {name: value for name in _OF_A_PICTURE if (value := getattr(read, name)) is not None}
 
 
 async def _read(
     driver: str, port: str, name: str, printer: "_Printer", *, keep: bool, seconds: float | None
-) -> None:
+) -> bool:
+    """Whether the source held all that it should, as far as it was looked at."""
     reader = Reader(name, driver, port, printer.show, _show_status, reopen=keep)
     running = asyncio.ensure_future(reader.run())
     printer.done = running.cancel
@@ -131,7 +133,8 @@ async def _read(
     if seconds is not None:
         loop.call_later(seconds, running.cancel)
     with suppress(asyncio.CancelledError):
-        await running
+        return (await running).complete
+    return True
 
 
 class _Printer:

@@ -115,6 +115,8 @@ class Frame:
     """One of a moving picture: a code is reported when it comes into view, not in every frame."""
     version: str | None = None
     """Of the file: another one when it is written anew."""
+    at_ns: int | None = None
+    """Its place in a film, which decides what is in view; None: now."""
 
 
 class ImageDriver(Protocol):

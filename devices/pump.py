@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from devices.driver import ByteDriver, Frame, ImageDriver, Outcome
 from devices.errors import Unavailable
 from devices.ports.link import ByteLink, Ending, ImageLink
+from devices.ports.stills import Stills
 from devices.reads import BadFrame, Moment, Read
 
 # How often a source that has nothing is asked again.
@@ -163,27 +164,42 @@ def _defect(problem: Exception) -> str:
 
 
 async def pump_images(
-    link: ImageLink, driver: ImageDriver, ears: Ears, device: str, thread: ThreadPoolExecutor
+    link: ImageLink,
+    driver: ImageDriver,
+    ears: Ears,
+    device: str,
+    *,
+    thread: ThreadPoolExecutor,
+    stills: Stills | None = None,
 ) -> Ending:
     """Look at image after image, in `thread`, until the link ends. The caller closes the link."""
     loop = asyncio.get_running_loop()
+    told = None
+
+    def see(frame: Frame) -> list[Read]:
+        try:
+            reads = driver.see(frame, ears.clock())
+        except Exception as problem:  # noqa: BLE001 - one picture must not be able to stop a program
+            reason = f"{frame.source or 'a picture'} cannot be decoded: {problem!r}"
+            return [BadFrame(device, reason, b"", ears.clock().unix_s)]
+        return reads if stills is None or not reads else stills.keep(frame, reads)
 
     def step() -> list[Read] | Ending | None:
         found = link.next()
-        if isinstance(found, Frame):
-            try:
-                return driver.see(found, ears.clock())
-            except Exception as problem:  # noqa: BLE001 - one picture must not be able to stop a program
-                reason = f"{found.source or 'a picture'} cannot be decoded: {problem!r}"
-                return [BadFrame(device, reason, b"", ears.clock().unix_s)]
         if isinstance(found, str):
             return [BadFrame(device, found, b"", ears.clock().unix_s)]
-        return found
+        return see(found) if isinstance(found, Frame) else found
 
     while True:
         outcome = await loop.run_in_executor(thread, step)
         if isinstance(outcome, Ending):
             return outcome
+        warning = (
+            "; ".join(filter(None, (link.warning, stills.warning if stills is not None else None))) or None
+        )
+        if warning != told:
+            told = warning
+            ears.condition(True, warning)
         if outcome is None:
             await asyncio.sleep(POLL_S)
         else:

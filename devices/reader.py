@@ -7,6 +7,7 @@ while it fails. Whatever happens in between is a status with a reason in plain w
 import asyncio
 import importlib
 import random
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import Literal
 
 from devices.driver import Outcome
 from devices.errors import Unavailable
+from devices.ports import stills
 from devices.ports.link import Ending, ImageLink
 from devices.ports.seen import Seen
 from devices.pump import BytePump, Ears, pump_images
@@ -30,8 +32,6 @@ LAST_RETRY_S = 30.0
 SETTLED_S = 5.0
 # How often to look whether a device that is not plugged in is there again: nobody waits half a minute for a scanner.
 PLUG_POLL_S = 0.5
-# The kinds of ports whose path comes and goes with the device.
-_PLUGGED = ("serial", "evdev", "hidraw")
 
 # The module that opens a kind of port: (scheme, whether it delivers images).
 _PORTS = {
@@ -45,7 +45,7 @@ _PORTS = {
     ("https", False): "devices.ports.web",
     ("mqtt", False): "devices.ports.mqtt_feed",
     ("mqtts", False): "devices.ports.mqtt_feed",
-    ("camera", True): "devices.ports.capture",
+    **dict.fromkeys((("camera", True), ("rtsp", True), ("mjpeg", True)), "devices.ports.capture"),
 }
 
 Status = Literal["connecting", "online", "silent", "failed"]
@@ -148,7 +148,7 @@ class Reader:
                     raise
             else:
                 if ending.finished:
-                    self._tell("silent", ending.reason)
+                    self._tell("silent" if ending.complete else "failed", ending.reason)
                     return ending
                 self._tell("failed", ending.reason)
                 if not self._reopen:
@@ -205,15 +205,20 @@ class Reader:
         loop = asyncio.get_running_loop()
         port = importlib.import_module(_PORTS[setup.port.scheme, True])
         thread = ThreadPoolExecutor(1, thread_name_prefix=f"{self._name}-eye")
-        opening = thread.submit(port.open_link, setup.port, setup.options, self._seen)
+        stop = threading.Event()
+        opening = thread.submit(port.open_link, setup.port, setup.options, self._seen, stop.is_set)
+        kept = stills.of_options(self._name, setup.options)
         try:
             link = await asyncio.wrap_future(opening, loop=loop)
             self._opened_ns = self._clock().monotonic_ns
             self._condition(ready=True, warning=None)
-            return await pump_images(link, setup.image_driver, self._ears(), self._name, thread)
+            return await pump_images(
+                link, setup.image_driver, self._ears(), self._name, thread=thread, stills=kept
+            )
         finally:
             # Runs after whatever the thread is at; waiting for that here would make stopping slow.
-            thread.submit(_let_go, opening)
+            stop.set()
+            thread.submit(_let_go, opening, kept)
             thread.shutdown(wait=False)
 
     def _ears(self) -> Ears:
@@ -297,7 +302,8 @@ class Reader:
 
     def _is_there(self) -> bool:
         """Whether the device is plugged in; of what has no plug, nobody can say that it is not."""
-        return self._setup.port.scheme not in _PLUGGED or Path(self._setup.port.path).exists()
+        node = self._setup.port.node
+        return node is None or Path(node).exists()
 
     def _tell(self, status: Status, reason: str | None) -> None:
         """Report a change of status: a device that is away is one message, not one per retry."""
@@ -306,6 +312,8 @@ class Reader:
             self._on_status(self._status)
 
 
-def _let_go(opening: Future[ImageLink]) -> None:
+def _let_go(opening: Future[ImageLink], kept: stills.Stills | None) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
+    if kept is not None:
+        kept.close()

@@ -34,6 +34,8 @@ class BarcodeRead:
     """The image file it was seen in."""
     version: str | None = None
     """Of that file: another one when it is written anew."""
+    still: str | None = None
+    """The file that the picture is kept in, for disputes."""
 
 
 class TagRead(msgspec.Struct, frozen=True, gc=False):

@@ -11,7 +11,8 @@ from typing import Any
 from devices.driver import ByteDriver, ImageDriver
 from devices.errors import Misconfigured, MissingPart
 from devices.options import nearest, take
-from devices.ports.url import OPTIONS, SILENCE, Port, check_together, parse_port, shown
+from devices.ports.film import is_film
+from devices.ports.url import OPTIONS, SILENCE, STILLS, WITH_PATH, Port, check_together, parse_port, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ DRIVERS: dict[str, Entry] = {
         "devices.drivers.impinj_r700:ImpinjR700", ("https", "http", "tcp", "file"), tags=True
     ),
     "zebra-iotc": Entry("devices.drivers.zebra_iotc:ZebraIotc", ("tcp", "mqtt", "mqtts", "file"), tags=True),
-    "camera": Entry("devices.drivers.camera:Camera", ("camera", "file"), images=True),
+    "camera": Entry("devices.drivers.camera:Camera", ("camera", "rtsp", "mjpeg", "file"), images=True),
 }
 
 
@@ -69,6 +70,13 @@ class Setup:
     options: dict[str, Any]
     """The port's own options, as values."""
 
+    @property
+    def replays(self) -> bool:
+        """Whether the port is a recording, which is played from its beginning whenever it is opened. Images are
+        none: each is known by itself once it was read.
+        """
+        return self.port.scheme == "file" and (self.image_driver is None or is_film(self.port.path))
+
 
 def set_up(name: str, driver: str, url: str) -> Setup:
     """Build the driver and check the URL and every option. Raises `Misconfigured`; `tallyman check` asks this too."""
@@ -83,8 +91,13 @@ def set_up(name: str, driver: str, url: str) -> Setup:
     module, _, cls = entry.target.partition(":")
     factory = getattr(importlib.import_module(module), cls)
     of_driver = {option.name for option in factory.OPTIONS}
-    of_port = (*OPTIONS[port.scheme], SILENCE)
-    known = take(port.options, (*of_port, *factory.OPTIONS), what=f"device {name!r}, port {shown(url)!r}")
+    of_port = (*OPTIONS[port.scheme], SILENCE, *(STILLS if entry.images else ()))
+    what = f"device {name!r}, port {shown(url)!r}"
+    try:
+        known = take(port.options, (*of_port, *factory.OPTIONS), what=what)
+    except Misconfigured as problem:
+        hint = "; what belongs to the camera's own address is written %3F instead of ?"
+        raise Misconfigured(f"{problem}{hint if port.scheme in WITH_PATH else ''}") from None
     check_together(port, known)
     mine = {key: value for key, value in known.items() if key in of_driver}
     built = factory(name, **mine)

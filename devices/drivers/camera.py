@@ -50,15 +50,16 @@ class Camera:
         if not codes and not frame.live:
             reason = f"no code was found in {frame.source or 'the image'}"
             return [BadFrame(self._device, reason, b"", now.unix_s)]
-        fresh = self._coming_into_view(set(codes), now) if frame.live else set(codes)
+        at_ns = now.monotonic_ns if frame.at_ns is None else frame.at_ns
+        fresh = self._coming_into_view(set(codes), at_ns) if frame.live else set(codes)
         return [self._read(code, frame, now) for key, code in codes.items() if key in fresh]
 
-    def _coming_into_view(self, seen: set[tuple[str, bytes]], now: Moment) -> set[tuple[str, bytes]]:
-        gone = now.monotonic_ns - self._again_ns
+    def _coming_into_view(self, seen: set[tuple[str, bytes]], at_ns: int) -> set[tuple[str, bytes]]:
+        gone = at_ns - self._again_ns
         self._in_view = {key: last for key, last in self._in_view.items() if last >= gone}
         fresh = seen - self._in_view.keys()
         for key in seen:
-            self._in_view[key] = now.monotonic_ns
+            self._in_view[key] = at_ns
         while len(self._in_view) > MAX_IN_VIEW:
             del self._in_view[min(self._in_view, key=self._in_view.__getitem__)]
         return fresh

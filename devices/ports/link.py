@@ -23,6 +23,8 @@ class Ending:
     reason: str
     finished: bool = False
     """There was an end, and it was reached: a recording was read to the last byte."""
+    complete: bool = True
+    """At that end, nothing is missing that should have come before it."""
 
 
 class ByteLink(Protocol):
@@ -56,6 +58,10 @@ class ImageLink(Protocol):
 
     def close(self) -> None:
         """Let go. May be called twice."""
+
+    @property
+    def warning(self) -> str | None:
+        """It works, but somebody should look."""
 
 
 class DescriptorLink:

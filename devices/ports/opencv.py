@@ -35,6 +35,19 @@ def decode(data: bytes) -> "NDArray[np.uint8] | None":
         return None  # empty, more than MAX_PIXELS, or channels that are no picture's
 
 
+def encode_jpeg(pixels: "NDArray[np.uint8]", quality: int) -> bytes:
+    """Grey levels as a JPEG file. Raises `ValueError` for what JPEG cannot hold: more than 65,535 in a row."""
+    import cv2  # noqa: PLC0415 - see above
+
+    try:
+        encoded, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    except cv2.error as problem:
+        raise ValueError(f"a picture cannot be a JPEG: {problem.err}") from None
+    if not encoded:
+        raise ValueError("a picture cannot be a JPEG")
+    return data.tobytes()
+
+
 def grey(image: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
     """Grey levels of an image in OpenCV's order: one channel, BGR, or BGR with alpha."""
     import cv2  # noqa: PLC0415 - see above

@@ -18,11 +18,14 @@ _CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd.exec(5), LoadCredential=
 
 
 async def login(options: dict[str, Any]) -> tuple[str, str] | None:
+    """As `login_now`, on the event loop."""
+    return await asyncio.to_thread(login_now, options)
+
+
+def login_now(options: dict[str, Any]) -> tuple[str, str] | None:
     """User and password, if the port has them. Raises `Unavailable` naming the file."""
     user, file = options.get("user"), options.get("password_file")
-    if user is None or file is None:
-        return None
-    return user, await asyncio.to_thread(_secret, file)
+    return None if user is None or file is None else (user, _secret(file))
 
 
 async def tls(options: dict[str, Any]) -> ssl.SSLContext:

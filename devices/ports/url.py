@@ -16,13 +16,17 @@ EXAMPLES = {
     "hidraw": "hidraw:///dev/hidraw0",
     "file": "file:///var/lib/tallyman/images",
     "camera": "camera://0",
+    "rtsp": "rtsp://192.0.2.7/stream1",
+    "mjpeg": "mjpeg://192.0.2.7/video.mjpg",
     "https": "https://192.0.2.7?user=root&password_file=/etc/tallyman/reader.password",
     "http": "http://192.0.2.7:8080",
     "mqtts": "mqtts://192.0.2.7:8883?topic=readers/dock-1&user=dock&password_file=/etc/tallyman/broker.password",
     "mqtt": "mqtt://192.0.2.7:1883?topic=readers/dock-1",
 }
 # The kinds that have a host, and the port number that such devices have where the URL names none.
-_HOSTS = {"tcp": None, "https": 443, "http": 80, "mqtts": 8883, "mqtt": 1883}
+_HOSTS = {"tcp": None, "https": 443, "http": 80, "mqtts": 8883, "mqtt": 1883, "rtsp": 554, "mjpeg": 80}
+# Of these, the kinds that have a path too: which of its pictures a camera is asked for.
+WITH_PATH = ("rtsp", "mjpeg")
 
 
 def _file(text: str) -> str:
@@ -30,6 +34,20 @@ def _file(text: str) -> str:
     if "\0" in text or not text or not (Path(text).is_absolute() or re.fullmatch(r"[\w.-]{1,255}", text)):
         raise ValueError(f"must be a whole path from / on, or the name of a systemd credential, not {text!r}")
     return text
+
+
+def directory(text: str) -> Path:
+    """A whole path."""
+    if "\0" in text or not Path(text).is_absolute():
+        raise ValueError(f"must be a whole path from / on, not {text!r}")
+    return Path(text)
+
+
+def _fourcc(text: str) -> str:
+    """Four characters that name a format of pictures, such as MJPG (V4L2, `v4l2-ctl --list-formats`)."""
+    if not (text.isascii() and text.isprintable() and len(text) == 4):
+        raise ValueError(f"must be a format's four characters, such as MJPG or YUYV, not {text!r}")
+    return text.upper()
 
 
 def _user(text: str) -> str:
@@ -78,6 +96,22 @@ _MQTT = (
     Option("topic", _topic, None, "what to subscribe to"),
     Option("connect_s", number(1, 120), 10, "how long to wait for a connection, and for an answer"),
 )
+# For everything that looks at pictures as they come.
+_LIVE = (
+    Option("stalled_s", number(1, 600), 5, "without a picture for so long, it is reported and opened anew"),
+    Option(
+        "frozen_s",
+        number(0, 86_400),
+        60,
+        "the very same picture for so long: reported and opened anew; 0: never, for what films a screen",
+    ),
+)
+_SIZE = (
+    Option("width", number(16, 8192), None, "of the pictures; left out: 1280"),
+    Option("height", number(16, 8192), None, "of the pictures; left out: 720"),
+    Option("fps", number(1, 240), None, "pictures a second; left out: as the camera likes"),
+    Option("format", _fourcc, None, "such as MJPG or YUYV; left out: the first that both understand"),
+)
 _CERTIFICATE = (
     Option("cert_file", _file, None, "our own certificate, as PEM, where the broker asks for one"),
     Option("key_file", _file, None, "its key"),
@@ -105,14 +139,26 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
             "existing", choice("read", "skip"), "read", "what to do with images already there at the start"
         ),
     ),
-    "camera": (),
+    "camera": (*_SIZE, *_LIVE),
+    "rtsp": (*_LOGIN, _PLAIN, *_LIVE),
+    "mjpeg": (*_LOGIN, _PLAIN, *_LIVE),
     "https": (*_LOGIN, *_TLS, *_WEB),
     "http": (*_LOGIN, _PLAIN, *_WEB),
     "mqtts": (*_MQTT, *_LOGIN, *_TLS, *_CERTIFICATE),
     "mqtt": (*_MQTT, *_LOGIN, _PLAIN),
 }
+# For every port of a camera.
+STILLS = (
+    Option(
+        "stills", directory, None, "where to keep the pictures in which codes were read; left out: nowhere"
+    ),
+    Option("stills_most", number(1, 1_000_000), 1000, "of this camera; the oldest goes first"),
+    Option("stills_mb", number(1, 1_000_000), 500, "megabytes of this camera; the oldest goes first"),
+)
 # For every port.
 SILENCE = Option("silent_s", number(0, 86_400), 0, "report `silent` after so long without a byte; 0: never")
+# The kinds whose path comes and goes with the device.
+_PLUGGED = ("serial", "evdev", "hidraw", "camera")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +168,18 @@ class Port:
     url: str
     scheme: str
     path: str
-    """serial, file: the path; camera: a number or a path."""
+    """serial, evdev, hidraw, file: the path; camera: a number or a path; rtsp, mjpeg: the path at the host."""
     host: str
     number: int
-    """tcp, http, https, mqtt, mqtts: host and port number."""
+    """tcp, http, https, mqtt, mqtts, rtsp, mjpeg: host and port number."""
     options: dict[str, str]
+
+    @property
+    def node(self) -> str | None:
+        """The file that comes and goes with the device; None for what has no plug."""
+        if self.scheme == "camera" and self.path.isdigit():
+            return f"/dev/video{int(self.path)}"
+        return self.path if self.scheme in _PLUGGED else None
 
 
 def parse_port(url: str) -> Port:
@@ -196,14 +249,17 @@ def check_together(port: Port, values: dict[str, Any]) -> None:
     if (values.get("user") is None) != (values.get("password_file") is None):
         wrong.append("user= and password_file= belong together; give both or neither")
     if values.get("plain") is False and values["user"] is not None:
+        safer = f"use {port.scheme}s:, or plain=yes" if f"{port.scheme}s" in EXAMPLES else "say plain=yes"
         wrong.append(
-            f"would send the password so that anybody on the network can read it; use {port.scheme}s:, or plain=yes"
-            " where the network is your own"
+            f"would send the password so that anybody on the network can read it; {safer} where the network is your"
+            " own"
         )
     if values.get("tls") is False and (values["ca_file"] is not None or not values["verify"]):
         wrong.append("ca_file= and verify= say whom to trust in TLS; add tls=yes, or leave them out")
     if values.get("verify") is False and values["ca_file"] is not None:
         wrong.append("verify=no trusts anybody, so ca_file= has no use; leave one of them out")
+    if (values.get("width") is None) != (values.get("height") is None):
+        wrong.append("width= and height= belong together; give both or neither")
     if (values.get("cert_file") is None) != (values.get("key_file") is None):
         wrong.append("cert_file= and key_file= belong together; give both or neither")
     if wrong:
@@ -217,8 +273,9 @@ def _address(scheme: str, what: str, netloc: str, path: str) -> tuple[str, int]:
         (host or "").encode("idna")  # as the resolver will write it: no empty and no over-long part
     except ValueError:
         host, number_ = None, None
-    if not host or not number_ or path not in ("", "/") or "@" in netloc:
+    if not host or not number_ or (path not in ("", "/") and scheme not in WITH_PATH) or "@" in netloc:
         needs = "a host and a port number" if _HOSTS[scheme] is None else "a host, and no path"
+        needs = "a host" if scheme in WITH_PATH else needs
         raise Misconfigured(f"port {what!r}: needs {needs}, like {EXAMPLES[scheme]}")
     return host, number_
 

@@ -1,7 +1,7 @@
 """The tables of options in docs/devices.md: from the drivers and ports themselves, between two comments each.
 
-`<!-- options of NAME -->` … `<!-- end -->`; NAME is a driver, `port KIND`, or `every port`. What stands between them
-is written by `make contract`, the rest of the page by people.
+`<!-- options of NAME -->` … `<!-- end -->`; NAME is a driver, `port KIND`, `every port` or `stills`. What stands
+between them is written by `make contract`, the rest of the page by people.
 """
 
 import importlib
@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from devices.options import Option
-from devices.ports.url import OPTIONS, SILENCE
+from devices.ports.url import OPTIONS, SILENCE, STILLS
 from devices.registry import DRIVERS
 
 _PLACE = re.compile(r"(<!-- options of ([a-z0-9 -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -29,9 +29,11 @@ def named(page: str) -> set[str]:
 
 
 def options(name: str) -> tuple[Option, ...] | None:
-    """The options of a driver, `port KIND` or `every port`; None for what is not in this release."""
+    """The options of a driver, `port KIND`, `every port` or `stills`; None for what is not in this release."""
     if name == "every port":
         return (SILENCE,)
+    if name == "stills":
+        return STILLS
     if name.startswith("port "):
         return OPTIONS.get(name.removeprefix("port "))
     if name not in DRIVERS:

@@ -1,0 +1,99 @@
+"""Symbols drawn for a test, as pictures and films, and a camera that reads them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+import zxingcpp
+from numpy.typing import NDArray
+
+from devices import BarcodeRead, PortStatus, Read, Reader
+
+Image = NDArray[np.uint8]
+
+
+def symbol(text: str, format_: str = "QRCode", *, gs1: bool = False) -> Image:
+    code = zxingcpp.create_barcode(text, zxingcpp.BarcodeFormat[format_], gs1=gs1)
+    drawn = np.array(code.to_image(scale=4))
+    return cv2.copyMakeBorder(drawn, 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=255).astype(np.uint8)
+
+
+def scene(text: str | None, width: int = 320, height: int = 320, *, shade: int = 255) -> Image:
+    """A picture of this size with one symbol in its middle, or none."""
+    image = np.full((height, width), shade, np.uint8)
+    if text is not None:
+        side = min(width, height) - 20
+        top, left = (height - side) // 2, (width - side) // 2
+        image[top : top + side, left : left + side] = cv2.resize(
+            symbol(text), (side, side), interpolation=cv2.INTER_NEAREST
+        )
+    return image
+
+
+def png(image: Image) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def jpeg(image: Image) -> bytes:
+    return cv2.imencode(".jpg", image)[1].tobytes()
+
+
+# How each container is written here; OpenCV's own writer knows no raw stream.
+CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mkv": "mp4v", ".mov": "mp4v"}
+
+
+def film(path: Path, scenes: Iterable[Image], fps: int = 10) -> Path:
+    """A film of these pictures."""
+    pictures = list(scenes)
+    if path.suffix not in CODECS:
+        path.write_bytes(b"".join(map(jpeg, pictures)))
+        return path
+    height, width = pictures[0].shape
+    writer = cv2.VideoWriter(
+        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*CODECS[path.suffix]), fps, (width, height)
+    )
+    for picture in pictures:
+        writer.write(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR))
+    writer.release()
+    return path
+
+
+def rows(reads: list[Read]) -> list[tuple[str | None, str]]:
+    return [(read.symbology, read.text) for read in reads if isinstance(read, BarcodeRead)]
+
+
+class Bench:
+    """A camera reader and everything it said."""
+
+    def __init__(self, url: str, *, reopen: bool = True) -> None:
+        self.reads: list[Read] = []
+        self.statuses: list[PortStatus] = []
+        self.reader = Reader(
+            "eye-1", "camera", url, self.reads.append, self.statuses.append, reopen=reopen, jitter=lambda: 0.0
+        )
+
+    @property
+    def texts(self) -> list[str]:
+        return [text for _, text in rows(self.reads)]
+
+    @property
+    def said(self) -> list[tuple[str, str | None]]:
+        return [(status.status, status.reason) for status in self.statuses]
+
+    def has_said(self, status: str, reason: str) -> bool:
+        return any(status == state and reason in (why or "") for state, why in self.said)
+
+
+@asynccontextmanager
+async def watching(url: str) -> AsyncIterator[Bench]:
+    bench = Bench(url)
+    task = asyncio.create_task(bench.reader.run())
+    try:
+        yield bench
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
