@@ -22,6 +22,12 @@ def _text(name: str, default: str | None = None, *, nullable: bool = False) -> s
     return sa.Column(name, sa.Text, nullable=nullable, server_default=default)
 
 
+def _index_where(name: str, *columns: str, condition: str, unique: bool = False) -> sa.Index:
+    """A partial index: it holds what is open, however much has ended."""
+    where = sa.text(condition)
+    return sa.Index(name, *columns, unique=unique, postgresql_where=where, sqlite_where=where)
+
+
 def _number(name: str, default: int | None = None, *, nullable: bool = False) -> sa.Column[int]:
     return sa.Column(
         name, sa.BigInteger, nullable=nullable, server_default=None if default is None else str(default)
@@ -186,6 +192,8 @@ document = sa.Table(
     _text("channel", nullable=True),
     _text("notices", nullable=True),  # JSON, as announced
     _number("created_us"),
+    sa.Index(None, "type", "id"),
+    _index_where("ix_document_open", "type", "created_us", condition="status = 'open'"),
 )
 
 document_line = sa.Table(
@@ -228,14 +236,7 @@ reservation = sa.Table(
     _number("created_us"),
     _number("expires_us"),
     _text("document", nullable=True),
-    sa.Index(
-        "ix_reservation_active",
-        "sku",
-        "site",
-        "expires_us",
-        postgresql_where=sa.text("status = 'active'"),
-        sqlite_where=sa.text("status = 'active'"),
-    ),
+    _index_where("ix_reservation_active", "sku", "site", "expires_us", condition="status = 'active'"),
 )
 
 unit = sa.Table(
@@ -279,6 +280,7 @@ task = sa.Table(
     _text("status"),  # open, done, cancelled
     _number("changed_us"),
     sa.Index(None, "site", "status"),
+    sa.Index(None, "site", "changed_us"),
     sa.Index(None, "document"),
 )
 
@@ -345,14 +347,7 @@ discrepancy = sa.Table(
     _text("status"),  # open, closed
     _number("opened_us"),
     _number("closed_us", nullable=True),
-    sa.Index(
-        "ix_discrepancy_open",
-        "kind",
-        "key",
-        unique=True,
-        postgresql_where=sa.text("status = 'open'"),
-        sqlite_where=sa.text("status = 'open'"),
-    ),
+    _index_where("ix_discrepancy_open", "kind", "key", condition="status = 'open'", unique=True),
 )
 
 discrepancy_movement = sa.Table(

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from central import reference
+from central.database import reading
+from central.ledger import views
 from central.ledger.commands import (
     Adjust,
     AnswerHello,
@@ -30,8 +33,11 @@ from tests.support.ledger import Books, Stream, opened
 GROW = "balance|cursor|delivery|discrepancy|discrepancy_movement|document|document_line|entry|idempotency"
 GROW += "|movement|promise|reservation|set_aside|task|unit"
 # Partial indexes: they hold what is open, however much has ended.
-OPEN = "ix_discrepancy_open|ix_reservation_active"
-_SCAN = re.compile(rf"SCAN ({GROW})(?! USING (?:COVERING )?INDEX (?:{OPEN}))\b.*")
+OPEN = "ix_discrepancy_open|ix_document_open|ix_reservation_active"
+# The last: all tasks that a site ever had.
+_SCAN = re.compile(
+    rf"SCAN ({GROW})(?! USING (?:COVERING )?INDEX (?:{OPEN}))\b.*|SEARCH task USING INDEX \w+ \(site=\?\)"
+)
 
 
 class Asked(dict[str, list[str]]):
@@ -107,3 +113,14 @@ async def test_booking_reads_no_whole_table(books: Books) -> None:
     asked = Asked(books.engine)
     await a_day(books)
     assert asked.whole() == [] and len(asked) >= 40
+
+
+async def test_what_agents_are_told_reads_no_whole_table(books: Books) -> None:
+    asked = Asked(books.engine)
+    with reading(books.engine) as connection:
+        reference.snapshot(connection)
+        reference.site_tasks(connection, "lej1", 10**15)
+        reference.changed_tasks(connection, "lej1", 10**15)
+        views.availabilities(connection, ["SKU-1", "SKU-2"])
+        views.movements(connection, after=5)
+    assert asked.whole() == []

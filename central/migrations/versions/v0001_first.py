@@ -107,6 +107,15 @@ def upgrade() -> None:
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_document")),
     )
+    op.create_index(
+        "ix_document_open",
+        "document",
+        ["type", "created_us"],
+        unique=False,
+        postgresql_where=sa.text("status = 'open'"),
+        sqlite_where=sa.text("status = 'open'"),
+    )
+    op.create_index(op.f("ix_document_type_id"), "document", ["type", "id"], unique=False)
     op.create_table(
         "document_line",
         sa.Column("document", sa.Text(), nullable=False),
@@ -296,6 +305,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_task")),
     )
     op.create_index(op.f("ix_task_document"), "task", ["document"], unique=False)
+    op.create_index(op.f("ix_task_site_changed_us"), "task", ["site", "changed_us"], unique=False)
     op.create_index(op.f("ix_task_site_status"), "task", ["site", "status"], unique=False)
     op.create_table(
         "token",
