@@ -1,13 +1,17 @@
 """Tags as they are encoded, bit by bit: for tests that need one of a certain thing."""
 
 
-def epc(header: int, filter_value: int, partition: int, *numbers: tuple[int, int]) -> bytes:
-    """`numbers` are (number, bits)."""
-    value = (header << 6) | filter_value << 3 | partition
-    bits = 14
+def packed(*numbers: tuple[int, int]) -> bytes:
+    """(number, bits) behind each other, filled up with zeros to words of 16 bits."""
+    value = bits = 0
     for number, width in numbers:
         value, bits = value << width | number, bits + width
-    return value.to_bytes(bits // 8, "big")
+    return (value << -bits % 16).to_bytes((bits + -bits % 16) // 8, "big")
+
+
+def epc(header: int, filter_value: int, partition: int, *numbers: tuple[int, int]) -> bytes:
+    """`numbers` are (number, bits)."""
+    return packed((header, 8), (filter_value, 3), (partition, 3), *numbers)
 
 
 def sgtin(gtin: str, serial: int) -> bytes:

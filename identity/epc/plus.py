@@ -1,0 +1,265 @@
+"""Fields of the schemes that came with TDS 2.0, whose names end in `+`, and the data that may stand behind an EPC.
+
+A number stands here as it is printed, check digit and all, four bits a digit; a text is as short as its characters
+allow. Behind the EPC, elements may follow as in a barcode: an application identifier, four bits a digit, and its
+value.
+
+Source: GS1 EPC Tag Data Standard (TDS) 2.3, §14.5, whose names of the methods stand at each class, and §15.3.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from identity.check import is_checked, is_digits
+from identity.elements import Element
+from identity.epc.bits import BitReader, BitWriter, NotAllowed
+from identity.epc.fields import Field, Padded
+from identity.epc.text import DECIMAL, ENCODINGS, SET_82, checked, shortest_encoding
+
+_DELIMITER, _TERMINATOR = 14, 15
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """So many digits of 4 bits ("Fixed-Length Numeric", §14.5.4)."""
+
+    count: int
+    what: str
+    checked: bool = True
+    """Whether the last one is the check digit of those before."""
+    parts: ClassVar[int] = 1
+
+    def read(self, bits: BitReader) -> tuple[str, ...]:
+        """See `Field`."""
+        return (self._checked(f"{bits.take(4 * self.count):0{self.count}x}"),)
+
+    def write(self, bits: BitWriter, *parts: str) -> None:
+        """See `Field`."""
+        (part,) = parts
+        bits.put(int(self._checked(part), 16), 4 * self.count)
+
+    def _checked(self, text: str) -> str:
+        if len(text) != self.count or not is_digits(text):
+            raise NotAllowed(f"its {self.what} {text[:40]!r} is not {self.count} digits")
+        if self.checked and not is_checked(text):
+            raise NotAllowed(f"{text} is nobody's {self.what}")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An encoding indicator, a length and so many characters ("Variable-length alphanumeric", §14.5.6)."""
+
+    most: int
+    what: str
+    allowed: frozenset[str] = SET_82
+    length_bits: int = 5
+    parts: ClassVar[int] = 1
+
+    def read(self, bits: BitReader) -> tuple[str, ...]:
+        """See `Field`."""
+        indicator = bits.take(3)
+        if indicator >= len(ENCODINGS):
+            raise NotAllowed(f"there is no encoding {indicator} for its {self.what}")
+        length = self._checked(bits.take(self.length_bits))
+        return (checked(ENCODINGS[indicator].read(bits, length), self.allowed, self.what),)
+
+    def write(self, bits: BitWriter, *parts: str) -> None:
+        """See `Field`."""
+        (part,) = parts
+        length = self._checked(len(part))
+        indicator = shortest_encoding(checked(part, self.allowed, self.what))
+        bits.put(indicator, 3)
+        bits.put(length, self.length_bits)
+        ENCODINGS[indicator].write(bits, part)
+
+    def _checked(self, length: int) -> int:
+        if not 1 <= length <= self.most:
+            raise NotAllowed(f"its {self.what} is not 1 to {self.most} characters")
+        return length
+
+
+@dataclass(frozen=True, slots=True)
+class DigitsThenText:
+    """Digits, and maybe a text behind that does not begin with one ("Delimited/Terminated Numeric", §14.5.5)."""
+
+    most: int
+    what: str
+    allowed: frozenset[str] = SET_82
+    parts: ClassVar[int] = 1
+    # It begins with a company prefix, which has 4 digits at least (TDS §7.1).
+    _LEAST: ClassVar[int] = 4
+
+    def read(self, bits: BitReader) -> tuple[str, ...]:
+        """See `Field`."""
+        text = ""
+        while (digit := bits.take(4)) < 10 and len(text) <= self.most:
+            text += str(digit)
+        if digit == _DELIMITER:
+            (rest,) = self._rest().read(bits)
+            if is_digits(rest[0]):
+                raise NotAllowed(f"its {self.what} goes on with a digit behind its digits")
+            return (self._checked(text, rest),)
+        if digit != _TERMINATOR:
+            raise NotAllowed(f"its {self.what} has no end")
+        return (self._checked(text, ""),)
+
+    def write(self, bits: BitWriter, *parts: str) -> None:
+        """See `Field`."""
+        (part,) = parts
+        rest = part.lstrip("0123456789")
+        digits = part[: len(part) - len(rest)]
+        self._checked(digits, rest)
+        for digit in digits:
+            bits.put(int(digit), 4)
+        bits.put(_DELIMITER if rest else _TERMINATOR, 4)
+        if rest:
+            self._rest().write(bits, rest)
+
+    def _rest(self) -> Text:
+        return Text(self.most, self.what, self.allowed)
+
+    def _checked(self, digits: str, rest: str) -> str:
+        if len(digits) < self._LEAST:
+            raise NotAllowed(f"its {self.what} does not begin with {self._LEAST} digits")
+        if len(digits + rest) > self.most:
+            raise NotAllowed(f"its {self.what} has more than {self.most} characters")
+        return digits + rest
+
+
+@dataclass(frozen=True, slots=True)
+class CountedDigits:
+    """A length and so many digits ("Variable-length numeric string without encoding indicator", §14.5.13)."""
+
+    most: int
+    what: str
+    length_bits: int = 4
+    parts: ClassVar[int] = 1
+
+    def read(self, bits: BitReader) -> tuple[str, ...]:
+        """See `Field`."""
+        return (DECIMAL.read(bits, self._checked(bits.take(self.length_bits))),)
+
+    def write(self, bits: BitWriter, *parts: str) -> None:
+        """See `Field`."""
+        (part,) = parts
+        if not is_digits(part):
+            raise NotAllowed(f"its {self.what} {part[:40]!r} is not digits")
+        bits.put(self._checked(len(part)), self.length_bits)
+        DECIMAL.write(bits, part)
+
+    def _checked(self, length: int) -> int:
+        if not 1 <= length <= self.most:
+            raise NotAllowed(f"its {self.what} is not 1 to {self.most} digits")
+        return length
+
+
+@dataclass(frozen=True, slots=True)
+class Date:
+    """Year, month and day, day 00 for a month as a whole ("6-digit date YYMMDD", §14.5.8)."""
+
+    parts: ClassVar[int] = 1
+    _DAYS: ClassVar[tuple[int, ...]] = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+    def read(self, bits: BitReader) -> tuple[str, ...]:
+        """See `Field`."""
+        year, month, day = bits.take(7), bits.take(4), bits.take(5)
+        if year > 99 or not 1 <= month <= 12 or day > self._DAYS[month - 1]:
+            raise NotAllowed(f"there is no date {year:02}-{month:02}-{day:02}")
+        return (f"{year:02}{month:02}{day:02}",)
+
+    def write(self, bits: BitWriter, *parts: str) -> None:
+        """See `Field`."""
+        (part,) = parts
+        for place, width in ((0, 7), (2, 4), (4, 5)):
+            bits.put(int(part[place : place + 2]), width)
+
+
+@dataclass(frozen=True, slots=True)
+class DateKind:
+    """Which date follows, by its application identifier (the first 4 bits of a "Prioritised Date", §14.5.3)."""
+
+    parts: ClassVar[int] = 1
+    _AIS: ClassVar[tuple[str, ...]] = ("11", "13", "15", "16", "17", "7006", "7007")
+
+    def read(self, bits: BitReader) -> tuple[str, ...]:
+        """See `Field`."""
+        kind = bits.take(4)
+        if kind >= len(self._AIS):
+            raise NotAllowed(f"there is no kind of date {kind}")
+        return (self._AIS[kind],)
+
+    def write(self, bits: BitWriter, *parts: str) -> None:
+        """See `Field`."""
+        (part,) = parts
+        bits.put(self._AIS.index(part), 4)
+
+
+@dataclass(frozen=True, slots=True)
+class HostName:
+    """Whose resolver a Digital Link names; it does not belong to what the tag is on, and is skipped (§14.5.16)."""
+
+    parts: ClassVar[int] = 0
+
+    def read(self, bits: BitReader) -> tuple[str, ...]:
+        """See `Field`."""
+        ascii_7, length = bits.take(1), bits.take(6)
+        bits.take(7 * length if ascii_7 else 16 * -(-length // 3))
+        return ()
+
+    def write(self, _: BitWriter, *__: str) -> None:
+        """See `Field`."""
+        raise NotAllowed(
+            "schemes with a host name are read, not written: take the one whose name ends in one +"
+        )
+
+
+# Data behind the EPC ------------------------------------------------------------------------------------------------
+
+_MEASURE = (Padded(20, 6, "measure"),)
+# By application identifier: those that goods carry. One that does not stand here ends the reading, because nothing
+# says how long its value is (TDS table F).
+_DATA: dict[str, tuple[Field, ...]] = {
+    "00": (Digits(18, "SSCC"),),
+    "01": (Digits(14, "GTIN"),),
+    "02": (Digits(14, "GTIN of the contents"),),
+    "10": (Text(20, "lot"),),
+    **dict.fromkeys(("11", "12", "13", "15", "16", "17", "7006"), (Date(),)),
+    "20": (Padded(7, 2, "variant"),),
+    "21": (Text(20, "serial number"),),
+    "22": (Text(20, "variant"),),
+    "240": (Text(30, "additional number"),),
+    "241": (Text(30, "customer's number"),),
+    "250": (Text(30, "second serial number"),),
+    "254": (Text(20, "extension"),),
+    "30": (CountedDigits(8, "count"),),
+    "37": (CountedDigits(8, "count"),),
+    **{f"{dimension}{point}": _MEASURE for dimension in range(310, 370) for point in range(6)},
+    "400": (Text(30, "order number"),),
+    **dict.fromkeys(("410", "411", "412", "413", "414", "415", "416", "417"), (Digits(13, "GLN"),)),
+    "422": (Padded(10, 3, "country"),),
+    "90": (Text(30, "own data"),),
+    **{str(ai): (Text(90, "own data", length_bits=7),) for ai in range(91, 100)},
+}
+
+
+def read_data(bits: BitReader) -> tuple[list[Element], str | None]:
+    """The elements that follow, and what ended the reading before the padding did, if anything."""
+    found: list[Element] = []
+    try:
+        while not bits.rest_is_zero():
+            ai = _application_identifier(bits)
+            found.append(Element(ai, "".join(part for field in _DATA[ai] for part in field.read(bits))))
+    except NotAllowed as problem:
+        return found, str(problem)
+    return found, None
+
+
+def _application_identifier(bits: BitReader) -> str:
+    """Two, three or four digits of 4 bits; none begins with another one."""
+    ai = ""
+    while len(ai) < 4:
+        ai += f"{bits.take(4):x}"
+        if ai in _DATA:
+            return ai
+    raise NotAllowed(f"({ai}) is not one that is read here")
