@@ -231,6 +231,10 @@ def read(
         float | None,
         typer.Option(min=0.1, max=1e6, help="End after so long.", metavar="S", show_default=False),
     ] = None,
+    gs1_anywhere: Annotated[
+        bool,
+        typer.Option("--gs1-anywhere", help="Codes hold GS1 element strings also where no AIM id says so."),
+    ] = False,
 ) -> None:
     """Print what a device reads, one JSON object per read.
 
@@ -245,7 +249,17 @@ def read(
       tallyman read --driver camera --port file:///photos/label.png
     """
     command = room("devices.cli").read
-    raise typer.Exit(command(driver=driver, port=port, name=name, keep=keep, count=count, seconds=seconds))
+    raise typer.Exit(
+        command(
+            driver=driver,
+            port=port,
+            name=name,
+            keep=keep,
+            count=count,
+            seconds=seconds,
+            gs1_anywhere=gs1_anywhere,
+        )
+    )
 
 
 @app.command()

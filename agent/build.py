@@ -114,6 +114,7 @@ class Agent:
             random_bytes=os.urandom,
             on_change=lambda name, at_once: self.pages.changed(name, at_once=at_once),
             on_outcome=self._outcome,
+            gs1_anywhere=frozenset(device.name for device in settings.devices if device.gs1_anywhere),
         )
         self.stations = {station.name: Station(station, shared) for station in settings.stations}
         self.tags = Tags(

@@ -77,6 +77,11 @@ class DeviceSection(Section):
     name: Name = Field(description="What people and events call it.")
     driver: str = Field(description="What it speaks, for example text-line.")
     port: str = Field(description="Where it is, for example serial:///dev/serial/by-id/usb-…?baud=9600.")
+    gs1_anywhere: bool = Field(
+        False,
+        description="Its codes hold GS1 element strings also where no AIM id says so:"
+        " true for scanners that cannot send AIM ids.",
+    )
 
 
 class StationSection(Section):
@@ -216,6 +221,9 @@ def _wrong_devices(devices: Tables) -> Found:
             key = "port" if driver in registry.DRIVERS else "driver"
             found.append((("devices", place, key), str(problem)))
             continue
+        if registry.DRIVERS[driver].tags and device.get("gs1_anywhere"):
+            text = f"device {name!r} reads tags, which hold no element strings: leave gs1_anywhere out"
+            found.append((("devices", place, "gs1_anywhere"), text))
         if setup.replays:
             text = (
                 f"device {name!r}: an agent would play this recording, and count what is in it, at every start; "

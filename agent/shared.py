@@ -49,3 +49,5 @@ class Shared:
     """(station, at once): its state is different now."""
     on_outcome: Callable[[str, str | None, Outcome], None] = lambda _station, _device, _outcome: None
     """(station, device, outcome): for the device's own beep, and for counting."""
+    gs1_anywhere: frozenset[str] = frozenset()
+    """The devices whose codes hold GS1 element strings also where no AIM id says so."""

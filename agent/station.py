@@ -28,8 +28,9 @@ from agent.shared import Shared, Shown
 from agent.smoothing import NS_PER_MS, Change
 from agent.workflows import ACTIONS, WORKFLOWS, Context, Step, step
 from devices.driver import Outcome
-from devices.reads import BadFrame, BarcodeRead, Read, TagRead
-from identity import Identity, identity_of_tag, parse
+from devices.identify import identify
+from devices.reads import BadFrame, Read, TagRead
+from identity import Identity
 from service.log import printable
 from sync import events, ids
 from sync.journal import Draft, JournalError
@@ -212,7 +213,8 @@ class Station:
                 self._say("duplicate", "skipped", source, {"code": read.text})
                 return
         try:
-            meaning = understand(_identity(read), self._shared.reference.now, self._shared.site)
+            identity = identify(read, gs1_anywhere=read.device in self._shared.gs1_anywhere)
+            meaning = understand(identity, self._shared.reference.now, self._shared.site)
             outward = change is not None and change.direction == "out"
             found = step(self._workflow, replace(self.context(), outward=outward), meaning)
         except Exception:
@@ -485,12 +487,6 @@ class Station:
     def state(self, status: dict[str, Any]) -> dict[str, Any]:
         """What the page shows: see `agent.view`."""
         return view.state(self, self._shared, self._line_up(), status)
-
-
-def _identity(read: BarcodeRead | TagRead) -> Identity:
-    if isinstance(read, TagRead):
-        return identity_of_tag(read.epc, read.pc, read.text)
-    return parse(read.text, read.symbology)
 
 
 def _shortened(name: str, value: object) -> object:

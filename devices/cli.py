@@ -14,9 +14,10 @@ from contextlib import suppress
 from typing import Any
 
 from devices.errors import Misconfigured, Unavailable
+from devices.identify import identify
 from devices.reader import PortStatus, Reader, rfc3339
 from devices.reads import BadFrame, BarcodeRead, Read, TagRead
-from identity import identity_of_tag, parse, read_epc
+from identity import read_epc
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -38,14 +39,15 @@ def read(
     keep: bool = False,
     count: int | None = None,
     seconds: float | None = None,
+    gs1_anywhere: bool = False,
 ) -> int:
     """Print what a device reads until its source ends, `count` reads or `seconds` are over, or Ctrl-C; with `keep`,
-    open it again when it comes back.
+    open it again when it comes back; with `gs1_anywhere`, codes hold GS1 element strings whatever their ids say.
 
     Returns the exit status: 0 done, 1 the port could not be opened or read, or nothing can be printed, 2 wrong
     driver, URL or option.
     """
-    printer = _Printer(count)
+    printer = _Printer(count, gs1_anywhere=gs1_anywhere)
     whole = True
     try:
         whole = asyncio.run(_read(driver, port, name, printer, keep=keep, seconds=seconds))
@@ -74,9 +76,10 @@ def print_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def describe(read: BarcodeRead | TagRead) -> dict[str, Any]:
+def describe(read: BarcodeRead | TagRead, *, gs1_anywhere: bool = False) -> dict[str, Any]:
     """A read as `tallyman read` prints it."""
-    return _tag(read) if isinstance(read, TagRead) else _barcode(read)
+    identity = identify(read, gs1_anywhere=gs1_anywhere).as_dict()
+    return _tag(read, identity) if isinstance(read, TagRead) else _barcode(read, identity)
 
 
 # Where a camera saw a code.
@@ -85,7 +88,7 @@ _OF_A_PICTURE = ("source", "still")
 _OF_A_TAG = ("text", "antenna", "rssi_dbm", "rssi_raw", "frequency_khz", "phase_deg")
 
 
-def _tag(read: TagRead) -> dict[str, Any]:
+def _tag(read: TagRead, identity: dict[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "at": rfc3339(read.at),
         "device": read.device,
@@ -102,11 +105,11 @@ def _tag(read: TagRead) -> dict[str, Any]:
     shown |= {name: value for name in _OF_A_TAG if (value := getattr(read, name)) is not None}
     if read.count != 1:
         shown["count"] = read.count
-    shown["identity"] = identity_of_tag(read.epc, read.pc, read.text).as_dict()
+    shown["identity"] = identity
     return shown
 
 
-def _barcode(read: BarcodeRead) -> dict[str, Any]:
+def _barcode(read: BarcodeRead, identity: dict[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "at": rfc3339(read.at),
         "device": read.device,
@@ -116,7 +119,7 @@ def _barcode(read: BarcodeRead) -> dict[str, Any]:
     }
     if read.symbology is not None:
         shown["symbology"] = read.symbology
-    shown["identity"] = parse(read.text, read.symbology).as_dict()
+    shown["identity"] = identity
     return shown | {name: value for name in _OF_A_PICTURE if (value := getattr(read, name)) is not None}
 
 
@@ -140,8 +143,15 @@ async def _read(
 class _Printer:
     """Prints reads, and knows what it printed."""
 
-    def __init__(self, most: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        most: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        gs1_anywhere: bool = False,
+    ) -> None:
         self._most, self._clock = most, clock
+        self._gs1_anywhere = gs1_anywhere
         self.reads = self.bad_frames = 0
         self._distinct: set[object] = set()
         self._second = 0
@@ -163,7 +173,7 @@ class _Printer:
             self._distinct.add((kind, read.text))
         try:
             # Escaped throughout: whatever a code contains, the terminal shows it and does not obey it.
-            print(json.dumps(describe(read)), flush=True)  # noqa: T201 - this is the command's output
+            print(json.dumps(describe(read, gs1_anywhere=self._gs1_anywhere)), flush=True)  # noqa: T201 - this is the command's output
         except BrokenPipeError:
             raise
         except OSError as problem:

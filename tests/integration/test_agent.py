@@ -260,7 +260,7 @@ def test_a_recording_is_no_device_of_an_agent(tmp_path: Path):
     )
     status, said = run(config)
     assert status == 2
-    assert ":12:" in said and "at every start" in said and "tallyman read" in said
+    assert ":13:" in said and "at every start" in said and "tallyman read" in said
 
 
 def run(config: Path) -> tuple[int, str]:
@@ -346,6 +346,18 @@ def test_a_device_scans_for_exactly_one_station(tmp_path: Path):
     assert "scans for station 'x' already" in said
     assert "no station uses 'two'" in said
     assert "'one' is at this port already" in said, "each code would count twice, or one of them never open"
+
+
+def test_tags_hold_no_element_strings(tmp_path: Path):
+    config = tmp_path / "agent.toml"
+    lines = ['[agent]\nid = "a"\nsite = "s"\ndata_dir = "d"\n[mqtt]\nurl = "mqtt://h"\n[http]\nlisten = ":0"']
+    lines += ['[[devices]]\nname = "gate"\ndriver = "m100"\nport = "tcp://h:1"\ngs1_anywhere = true']
+    lines += ['[[stations]]\nname = "x"\ndevices = ["gate"]\nworkflow = "receive"\nlocation = "D"']
+    config.write_text("\n".join(lines))
+    status, said = run(config)
+    assert status == 2
+    assert ":13:" in said
+    assert "leave gs1_anywhere out" in said
 
 
 def test_scans_in_a_burst_are_all_recorded_in_order(agent: AgentProgram):

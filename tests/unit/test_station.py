@@ -69,6 +69,7 @@ class Bench:
             random_bytes=os.urandom,
             on_change=self._changed,
             on_outcome=lambda *said: self.said.append(said),
+            gs1_anywhere=frozenset({"old"}),
         )
         for name, workflow in (stations or {"dock": "receive"}).items():
             settings = StationSection.model_validate(
@@ -92,11 +93,11 @@ class Bench:
                 await task
         await self.journal.close()
 
-    def read(self, label: str, station: str = "dock", after_ms: int = 1000) -> None:
+    def read(self, label: str, station: str = "dock", after_ms: int = 1000, device: str = "s") -> None:
         symbology, text = (label[:3], label[3:]) if label.startswith("]") else (None, label)
         self.now_ns += after_ms * 1_000_000
         self.stations[station].read(
-            BarcodeRead("s", label.encode(), text, symbology, self.now_ns / 1e9, self.now_ns)
+            BarcodeRead(device, label.encode(), text, symbology, self.now_ns / 1e9, self.now_ns)
         )
 
     async def scan(self, *labels: str, station: str = "dock") -> Shown:
@@ -397,6 +398,14 @@ async def test_verdicts_come_back_to_the_station(start: Start):
     (note,) = bench.state()["notes"]
     assert (note["verdict"], note["reason"]) == ("discrepant", "over")
     assert bench.state()["recorded"][0]["verdict"] == "discrepant"
+
+
+async def test_a_scanner_without_ids_reads_gs1_labels_where_the_site_says_so(start: Start):
+    bench = await start()
+    label = "01" + MILK.zfill(14)
+    assert (await bench.scan(label)).outcome == "reject"
+    bench.read(label, device="old")
+    await eventually_async(lambda: bench.stations["dock"].last.outcome == "ok")
 
 
 async def test_a_hostile_label_is_text_and_bounded(start: Start):
