@@ -27,7 +27,7 @@ from central.ledger.service import Changed, Ledger, LedgerBusy, LedgerDown
 from service import log
 from sync import messages
 from sync.messages import Ack, Hello, State, Unreadable, agent_topic
-from sync.mqtt import Incoming, Link, Settings, Will
+from sync.mqtt import Incoming, Link, Sent, Settings, Will
 
 _log = log.get("central.consumer")
 
@@ -305,8 +305,8 @@ class Consumer:
         if shut is not None:
             self._publish(agent_topic(agent, "acks"), messages.encode(shut))
 
-    def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
-        """A message that the link does not take is lost: agents ask again, feeds follow their cursor."""
+    def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> Sent | None:
+        """A message that the broker does not take is lost: agents ask again, feeds follow their cursor."""
         return self._link.publish(topic, payload, retain=retain)
 
     # --- reference data and tasks ----------------------------------------------------------------------

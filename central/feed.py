@@ -1,10 +1,12 @@
 """The public feeds over MQTT: every movement in central order, and the availability of what changed.
 
-The idea: the database is the buffer. The movement feed is a cursor over movement numbers that a commit wakes;
-stock is a set of SKUs to tell of, each at most once a second. A broker that is away costs nothing but time.
+The idea: the database is the buffer. The movement feed is a cursor over movement numbers: a commit wakes it, and
+after a lost connection it goes back to what the broker had acknowledged. Stock is a set of SKUs to tell of, each at
+most once a second. A broker that is away costs nothing but time.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ from central.ledger import views
 from central.ledger.service import CommittedMovement, Ledger
 from service import log
 from sync.messages import MAX_DOWNWARD_BYTES, MOVEMENTS_TOPIC, split_batches, stock_topic
+from sync.mqtt import Sent
 
 _log = log.get("central.feed")
 
@@ -25,9 +28,13 @@ BATCH_EVENTS: Final = 100  # CloudEvents in one message
 STOCK_EVERY_S: Final = 1.0  # contract: at most one message per SKU and second
 STOCK_AT_ONCE: Final = 500  # SKUs told of in a second; the others wait their turn
 RETRY_S: Final = 1.0
+MOST_FLYING: Final = (
+    20  # messages with movements that the broker has not acknowledged; then the feed waits for it
+)
+FLYING_S: Final = 0.02  # how often it looks
 
-Publish = Callable[[str, bytes, bool], bool]
-"""(topic, payload, retain) → whether it was taken."""
+Publish = Callable[[str, bytes, bool], Sent | None]
+"""(topic, payload, retain) → what became of it; None when it was not sent at all."""
 
 
 def cloud_event(history: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -51,6 +58,8 @@ class Feed:
         self._engine = ledger.engine
         self._publish = publish
         self._sent: int | None = None
+        self._flying: deque[tuple[Sent, int]] = deque()
+        """What the broker has not acknowledged, and the last movement before each."""
         self._movements = asyncio.Event()
         self._skus: dict[str, None] = {}  # in the order in which they changed
         self._all_skus = False
@@ -58,7 +67,12 @@ class Feed:
         ledger.on_commit(self._committed)
 
     def connected(self) -> None:
-        """The broker may have forgotten what was retained: tell of every SKU again."""
+        """The broker may have forgotten what was retained: tell of every SKU again. What it had not acknowledged on
+        the connection before may be lost: movements go on from there.
+        """
+        if self._in_the_air():
+            self._sent = self._flying[0][1]
+            self._flying.clear()
         self._all_skus = True
         self._stock.set()
         self._movements.set()
@@ -91,28 +105,46 @@ class Feed:
 
     # --- movements -------------------------------------------------------------------------------
 
+    def _in_the_air(self) -> int:
+        """How many messages with movements are not acknowledged."""
+        while self._flying and self._flying[0][0].taken:
+            self._flying.popleft()
+        return len(self._flying)
+
     async def _tell_movements(self) -> bool:
-        """Publish what is booked since the last; False when the broker does not take it."""
+        """Publish what is booked since the last; False when there is no broker."""
         while True:
-            history, rows = await asyncio.to_thread(self._read_movements, self._sent)
-            if self._sent is None:
+            if self._in_the_air() >= MOST_FLYING:
+                await asyncio.sleep(FLYING_S)
+                continue
+            after = self._sent
+            history, rows = await asyncio.to_thread(self._read_movements, after)
+            if self._sent != after:
+                continue  # connected again meanwhile
+            if after is None:
                 self._sent = rows[0] if rows else 0
                 return True
             if not rows:
                 return True
-            texts = [msgspec.json.encode(cloud_event(history, row)) for row in rows]
-            start = 0
-            for count in split_batches(texts, limit_bytes=MAX_DOWNWARD_BYTES, limit_count=BATCH_EVENTS):
-                payload = b"[" + b",".join(texts[start : start + count]) + b"]"
-                if (
-                    len(payload) > MAX_DOWNWARD_BYTES
-                ):  # one movement of thousands of lines: brokers hang up on it
-                    number = rows[start]["movement"]
-                    _log.warning("a movement is larger than a message; read it over REST", movement=number)
-                elif not self._publish(MOVEMENTS_TOPIC, payload, False):
-                    return False
-                start += count
-                self._sent = rows[start - 1]["movement"]
+            if not self._publish_movements(history, after, rows):
+                return False
+
+    def _publish_movements(self, history: str, after: int, rows: list[Any]) -> bool:
+        """All of these, in as few messages as they fit into."""
+        texts = [msgspec.json.encode(cloud_event(history, row)) for row in rows]
+        start = 0
+        for count in split_batches(texts, limit_bytes=MAX_DOWNWARD_BYTES, limit_count=BATCH_EVENTS):
+            payload = b"[" + b",".join(texts[start : start + count]) + b"]"
+            if len(payload) > MAX_DOWNWARD_BYTES:  # one movement of thousands of lines: brokers hang up on it
+                number = rows[start]["movement"]
+                _log.warning("a movement is larger than a message; read it over REST", movement=number)
+            elif sent := self._publish(MOVEMENTS_TOPIC, payload, False):
+                self._flying.append((sent, after))
+            else:
+                return False
+            start += count
+            self._sent = after = rows[start - 1]["movement"]
+        return True
 
     def _read_movements(self, after: int | None) -> tuple[str, list[Any]]:
         """(history, movements after that one); without one, only where the feed begins: at what comes next."""

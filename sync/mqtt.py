@@ -92,6 +92,18 @@ class Incoming:
     acknowledge: Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that is on its way. What is not taken when the connection ends is lost: say it again."""
+
+    info: paho.MQTTMessageInfo
+
+    @property
+    def taken(self) -> bool:
+        """The broker has acknowledged it."""
+        return self.info.is_published()
+
+
 class Listener(Protocol):
     """Who uses the link. Everything is called on the event loop and must not block."""
 
@@ -133,12 +145,12 @@ class Link:
         """Connected and subscribed."""
         return self._client is not None
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
-        """Queue a message, QoS 1. False: not connected, or more is queued than the bound admits."""
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> Sent | None:
+        """Queue a message, QoS 1. None: not connected, or more is queued than the bound admits."""
         if self._client is None:
-            return False
+            return None
         self._last = self._client.publish(topic, payload, qos=1, retain=retain)
-        return self._last.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+        return Sent(self._last) if self._last.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     async def run(self) -> None:
         """Connect again and again until cancelled; then say goodbye and return."""

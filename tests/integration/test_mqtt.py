@@ -99,8 +99,8 @@ async def test_a_broker_that_restarts_without_its_memory_is_found_again(broker: 
         assert not link.publish("t", b"x")
         broker.start()
         await eventually_async(lambda: link.online)
-        link.publish("t", b"again")
-        await eventually_async(lambda: ear.payloads() == [b"again"])
+        sent = link.publish("t", b"again")
+        await eventually_async(lambda: ear.payloads() == [b"again"] and sent is not None and sent.taken)
     assert ear.connects == 2 and any("connection to the broker ended" in reason for reason in ear.reasons)
 
 
