@@ -11,10 +11,16 @@ from typing import Annotated
 
 import typer
 
-from tests.third_party import frames, gs1, llrp, readers
+from tests.third_party import epc, frames, gs1, llrp, readers
 from tests.third_party.rows import Row
 
-CHECKS = {"frames": frames.check, "llrp": llrp.check, "readers": readers.check, "gs1": gs1.check}
+CHECKS = {
+    "frames": frames.check,
+    "llrp": llrp.check,
+    "readers": readers.check,
+    "gs1": gs1.check,
+    "epc": epc.check,
+}
 
 WIDTH = 72
 """Of the first column; longer names move the others."""

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from identity import Identity, Kind, check_digit, parse
-from identity.element_strings import element_string
+from identity import Identity, Kind, check_digit, element_string, parse
 
 GTIN = "09521234543213"
 
