@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from identity.dates import FIRST_YEAR, six_digits
 from identity.elements import Element, NotProved, identity_of
 from identity.epc.bits import BitReader, BitWriter, NotAllowed
+from identity.epc.data import read_data
 from identity.epc.fields import LEAST_COMPANY_DIGITS, MOST_COMPANY_DIGITS, Integer
-from identity.epc.plus import DateKind, read_data
+from identity.epc.plus import DateKind
 from identity.epc.schemes import BY_HEADER, BY_NAME, Scheme
 from identity.epc.text import escaped, unescaped
 from identity.values import Identity, plain

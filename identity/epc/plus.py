@@ -1,19 +1,16 @@
-"""Fields of the schemes that came with TDS 2.0, whose names end in `+`, and the data that may stand behind an EPC.
+"""Fields of the schemes that came with TDS 2.0, whose names end in `+`.
 
-A number stands here as it is printed, check digit and all, four bits a digit; a text is as short as its characters
-allow. Behind the EPC, elements may follow as in a barcode: an application identifier, four bits a digit, and its
-value.
+A number stands here as it is printed, check digit and all, four bits a digit; a text takes as few bits as its
+characters allow.
 
-Source: GS1 EPC Tag Data Standard (TDS) 2.3, §14.5, whose names of the methods stand at each class, and §15.3.
+Source: GS1 EPC Tag Data Standard (TDS) 2.3, §14.5, whose names of the methods stand at each class.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from identity.check import is_checked, is_digits
-from identity.elements import Element
 from identity.epc.bits import BitReader, BitWriter, NotAllowed
-from identity.epc.fields import Field, Padded
 from identity.epc.text import DECIMAL, ENCODINGS, SET_82, checked, shortest_encoding
 
 _DELIMITER, _TERMINATOR = 14, 15
@@ -164,15 +161,20 @@ class Date:
     def read(self, bits: BitReader) -> tuple[str, ...]:
         """See `Field`."""
         year, month, day = bits.take(7), bits.take(4), bits.take(5)
-        if year > 99 or not 1 <= month <= 12 or day > self._DAYS[month - 1]:
-            raise NotAllowed(f"there is no date {year:02}-{month:02}-{day:02}")
-        return (f"{year:02}{month:02}{day:02}",)
+        return (self._checked(f"{year:02}{month:02}{day:02}"),)
 
     def write(self, bits: BitWriter, *parts: str) -> None:
         """See `Field`."""
         (part,) = parts
+        self._checked(part)
         for place, width in ((0, 7), (2, 4), (4, 5)):
             bits.put(int(part[place : place + 2]), width)
+
+    def _checked(self, date: str) -> str:
+        month = int(date[2:4]) if len(date) == 6 and is_digits(date) else 0
+        if not 1 <= month <= 12 or int(date[4:]) > self._DAYS[month - 1]:
+            raise NotAllowed(f"there is no date {date[:40]!r}")
+        return date
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,8 @@ class DateKind:
     def write(self, bits: BitWriter, *parts: str) -> None:
         """See `Field`."""
         (part,) = parts
+        if part not in self._AIS:
+            raise NotAllowed(f"({part[:40]}) is no date that stands there")
         bits.put(self._AIS.index(part), 4)
 
 
@@ -212,54 +216,3 @@ class HostName:
         raise NotAllowed(
             "schemes with a host name are read, not written: take the one whose name ends in one +"
         )
-
-
-# Data behind the EPC ------------------------------------------------------------------------------------------------
-
-_MEASURE = (Padded(20, 6, "measure"),)
-# By application identifier: those that goods carry. One that does not stand here ends the reading, because nothing
-# says how long its value is (TDS table F).
-_DATA: dict[str, tuple[Field, ...]] = {
-    "00": (Digits(18, "SSCC"),),
-    "01": (Digits(14, "GTIN"),),
-    "02": (Digits(14, "GTIN of the contents"),),
-    "10": (Text(20, "lot"),),
-    **dict.fromkeys(("11", "12", "13", "15", "16", "17", "7006"), (Date(),)),
-    "20": (Padded(7, 2, "variant"),),
-    "21": (Text(20, "serial number"),),
-    "22": (Text(20, "variant"),),
-    "240": (Text(30, "additional number"),),
-    "241": (Text(30, "customer's number"),),
-    "250": (Text(30, "second serial number"),),
-    "254": (Text(20, "extension"),),
-    "30": (CountedDigits(8, "count"),),
-    "37": (CountedDigits(8, "count"),),
-    **{f"{dimension}{point}": _MEASURE for dimension in range(310, 370) for point in range(6)},
-    "400": (Text(30, "order number"),),
-    **dict.fromkeys(("410", "411", "412", "413", "414", "415", "416", "417"), (Digits(13, "GLN"),)),
-    "422": (Padded(10, 3, "country"),),
-    "90": (Text(30, "own data"),),
-    **{str(ai): (Text(90, "own data", length_bits=7),) for ai in range(91, 100)},
-}
-
-
-def read_data(bits: BitReader) -> tuple[list[Element], str | None]:
-    """The elements that follow, and what ended the reading before the padding did, if anything."""
-    found: list[Element] = []
-    try:
-        while not bits.rest_is_zero():
-            ai = _application_identifier(bits)
-            found.append(Element(ai, "".join(part for field in _DATA[ai] for part in field.read(bits))))
-    except NotAllowed as problem:
-        return found, str(problem)
-    return found, None
-
-
-def _application_identifier(bits: BitReader) -> str:
-    """Two, three or four digits of 4 bits; none begins with another one."""
-    ai = ""
-    while len(ai) < 4:
-        ai += f"{bits.take(4):x}"
-        if ai in _DATA:
-            return ai
-    raise NotAllowed(f"({ai}) is not one that is read here")

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from identity import Identity, check_digit, from_uri, parse, read_epc, write_epc
 from identity.element_strings import element_string
-from identity.element_strings import element_string
-from identity.epc import fields
-from identity.epc.bits import NotAllowed
+from identity.epc import fields, plus
+from identity.epc.bits import BitReader, BitWriter, NotAllowed
 from identity.epc.schemes import BY_NAME, SCHEMES, Scheme
 from identity.epc.text import CAGE, SET_82, escaped
 from tests.unit.test_epc_examples import WITH_HOST_NAME, WITH_TAG_URI, WITHOUT_TAG_URI, words
 
 OLDER = [scheme for scheme in SCHEMES if not scheme.data]
+FIELDS = list(dict.fromkeys(field for scheme in SCHEMES for field in scheme.fields if field.parts))
 EXAMPLES = [row[1] for table in (WITH_TAG_URI, WITHOUT_TAG_URI, WITH_HOST_NAME) for row in table]
 
 
@@ -29,6 +29,12 @@ def characters(most: int) -> st.SearchStrategy[str]:
 
 def below(number: int) -> st.SearchStrategy[str]:
     return st.integers(0, number - 1).map(str)
+
+
+def numbers(count: int) -> st.SearchStrategy[str]:
+    """So many digits, the last of which is the check digit; all zeros is nobody's."""
+    bodies = digits(count - 1).filter(lambda body: body.strip("0") != "")
+    return bodies.map(lambda body: body + check_digit(body))
 
 
 # What each kind of field may hold -----------------------------------------------------------------------------------
@@ -61,6 +67,21 @@ def parts_of(field: fields.Field) -> st.SearchStrategy[list[str]]:
             one = body | body.map(lambda text: field.mark + text)
         case fields.Cage():
             one = st.text(sorted(CAGE), min_size=5, max_size=6)
+        case plus.Digits(checked=True):
+            one = numbers(field.count)
+        case plus.Digits():
+            one = digits(field.count)
+        case plus.Text():
+            one = st.text(sorted(field.allowed), min_size=1, max_size=field.most)
+        case plus.DigitsThenText():
+            rest = st.text(sorted(field.allowed), max_size=field.most - 12)
+            one = st.builds(str.__add__, digits(4, 12), rest)
+        case plus.CountedDigits():
+            one = digits(1, field.most)
+        case plus.Date():
+            one = st.dates().map("{:%y%m%d}".format)
+        case plus.DateKind():
+            one = st.sampled_from(("11", "13", "15", "16", "17", "7006", "7007"))
         case _:
             raise AssertionError(field)
     return one.map(lambda part: [part])
@@ -75,7 +96,7 @@ def tag_uris(draw: st.DrawFn, scheme: Scheme) -> str:
 
 
 @pytest.mark.parametrize("scheme", OLDER, ids=lambda scheme: scheme.name)
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_tag_uri_becomes_bits_and_the_same_tag_uri(scheme: Scheme, data: st.DataObject) -> None:
     uri = data.draw(tag_uris(scheme))
@@ -86,13 +107,40 @@ def test_a_tag_uri_becomes_bits_and_the_same_tag_uri(scheme: Scheme, data: st.Da
     assert read_epc(epc + bytes(2)).uri == found.uri, "a reader may give more words than were written"
 
 
+def named(field: fields.Field) -> str:
+    return type(field).__name__
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=named)
+@settings(max_examples=20)
+@given(data=st.data())
+def test_a_field_reads_what_it_wrote(field: fields.Field, data: st.DataObject) -> None:
+    parts = data.draw(parts_of(field))
+    writer = BitWriter()
+    field.write(writer, *parts)
+    writer.put(1, 1)
+    reader = BitReader(writer.words())
+    assert list(field.read(reader)) == parts
+    assert reader.take(1) == 1, "it took as many bits as it had put"
+
+
+HOSTILE = st.text(max_size=40) | st.text("0123456789AZa/-#.$\0٣", max_size=40)
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=named)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_a_field_refuses_what_it_cannot_hold(field: fields.Field, data: st.DataObject) -> None:
+    parts = [data.draw(HOSTILE) for _ in range(field.parts)]
+    writer = BitWriter()
+    try:
+        field.write(writer, *parts)
+    except NotAllowed:
+        return
+    assert list(field.read(BitReader(writer.words()))) == parts
+
+
 # Things -------------------------------------------------------------------------------------------------------------
-
-
-def numbers(count: int) -> st.SearchStrategy[str]:
-    """So many digits, the last of which is the check digit; all zeros is nobody's."""
-    bodies = digits(count - 1).filter(lambda body: body.strip("0") != "")
-    return bodies.map(lambda body: body + check_digit(body))
 
 
 def things(serials: st.SearchStrategy[str]) -> dict[str, st.SearchStrategy[Identity]]:
@@ -119,7 +167,7 @@ NAMED = [scheme for scheme in SCHEMES if scheme.key.members and not scheme.name.
 
 
 @pytest.mark.parametrize("scheme", NAMED, ids=lambda scheme: scheme.name)
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(data=st.data(), filter_value=st.integers(0, 7), company_digits=st.integers(6, 12))
 def test_a_tag_and_a_barcode_of_one_thing_name_the_same(
     scheme: Scheme, data: st.DataObject, filter_value: int, company_digits: int
