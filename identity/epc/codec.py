@@ -161,6 +161,8 @@ def _identity(
     if data is not None:
         behind, problem = read_data(data)
         said = said + behind
+    if not said and problem is None:
+        return named
     try:
         whole = replace(identity_of(text, own + said, year), epc=text)
     except NotProved as contradiction:

@@ -213,7 +213,7 @@ class Reserved:
 
 # Bits of the company prefix by partition; it has 12 digits in partition 0 and one less in each that follows
 # (TDS table 14-16 and every other partition table).
-COMPANY_BITS = (40, 37, 34, 30, 27, 24, 20)
+_COMPANY_BITS = (40, 37, 34, 30, 27, 24, 20)
 MOST_COMPANY_DIGITS, LEAST_COMPANY_DIGITS = 12, 6
 
 
@@ -221,16 +221,16 @@ MOST_COMPANY_DIGITS, LEAST_COMPANY_DIGITS = 12, 6
 class Company:
     """A company prefix, and the number that the company gave ("Partition Table" and its variants)."""
 
-    number: Callable[[int, int], Field]
-    """The field of that number, from how many bits and digits the prefix has."""
+    partitions: tuple[tuple[Field, Field], ...]
+    """The fields of the two, by partition."""
     parts: ClassVar[int] = 2
 
     def read(self, bits: BitReader) -> tuple[str, ...]:
         """See `Field`."""
         partition = bits.take(3)
-        if partition >= len(COMPANY_BITS):
+        if partition >= len(self.partitions):
             raise NotAllowed(f"there is no partition {partition}")
-        prefix, number = self._fields(partition)
+        prefix, number = self.partitions[partition]
         return prefix.read(bits) + number.read(bits)
 
     def write(self, bits: BitWriter, *parts: str) -> None:
@@ -239,11 +239,13 @@ class Company:
         if not LEAST_COMPANY_DIGITS <= len(company) <= MOST_COMPANY_DIGITS:
             raise NotAllowed(f"its company prefix {company[:40]!r} is not 6 to 12 digits")
         partition = MOST_COMPANY_DIGITS - len(company)
-        prefix, number = self._fields(partition)
+        prefix, number = self.partitions[partition]
         bits.put(partition, 3)
         prefix.write(bits, company)
         number.write(bits, given)
 
-    def _fields(self, partition: int) -> tuple[Field, Field]:
-        bits, digits = COMPANY_BITS[partition], MOST_COMPANY_DIGITS - partition
-        return Padded(bits, digits, "company prefix"), self.number(bits, digits)
+
+def company(number: Callable[[int, int], Field]) -> Company:
+    """`number` makes the field of the number from how many bits and digits the prefix takes."""
+    rows = ((bits, MOST_COMPANY_DIGITS - partition) for partition, bits in enumerate(_COMPANY_BITS))
+    return Company(tuple((Padded(*row, "company prefix"), number(*row)) for row in rows))

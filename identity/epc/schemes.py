@@ -7,7 +7,18 @@ in the same order. USDOD-96: United States Department of Defense Suppliers' Pass
 from dataclasses import dataclass
 
 from identity.epc import keys
-from identity.epc.fields import Cage, Company, Field, Integer, OneAndDigits, Padded, Reserved, Text6, Text7
+from identity.epc.fields import (
+    Cage,
+    Company,
+    Field,
+    Integer,
+    OneAndDigits,
+    Padded,
+    Reserved,
+    Text6,
+    Text7,
+    company,
+)
 from identity.epc.keys import Key
 from identity.epc.plus import CountedDigits, Date, DateKind, Digits, DigitsThenText, HostName, Text
 from identity.epc.text import SET_39
@@ -35,11 +46,11 @@ class Scheme:
 
 def _padded(bits: int, digits: int, what: str) -> Company:
     """A company prefix and a number with zeros in front, which share so many bits and digits."""
-    return Company(lambda prefix, length: Padded(bits - prefix, digits - length, what))
+    return company(lambda prefix, length: Padded(bits - prefix, digits - length, what))
 
 
 def _integer(bits: int, digits: int, what: str) -> Company:
-    return Company(lambda prefix, length: Integer(bits - prefix, what, digits - length))
+    return company(lambda prefix, length: Integer(bits - prefix, what, digits - length))
 
 
 _GTIN = _padded(44, 13, "item reference")
@@ -48,8 +59,8 @@ _GLN = _padded(41, 12, "location reference")
 _GRAI = _padded(44, 12, "asset type")
 _GDTI = _padded(41, 12, "document type")
 _GSRN = _padded(58, 17, "service reference")
-_GIAI = Company(lambda bits, digits: Text7(188 - bits, 30 - digits, "asset reference"))
-_CPI = Company(lambda _, digits: Text6(1, 30 - digits, "part reference"))
+_GIAI = company(lambda bits, digits: Text7(188 - bits, 30 - digits, "asset reference"))
+_CPI = company(lambda _, digits: Text6(1, 30 - digits, "part reference"))
 _ADI = SET_39 - {"#"}
 _PIECE = (Padded(7, 2, "piece"), Padded(7, 2, "total of pieces"))
 

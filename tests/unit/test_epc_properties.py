@@ -43,9 +43,9 @@ def numbers(count: int) -> st.SearchStrategy[str]:
 @st.composite
 def company(draw: st.DrawFn, field: fields.Company) -> list[str]:
     partition = draw(st.integers(0, 6))
-    given_by_it = field.number(fields.COMPANY_BITS[partition], 12 - partition)
+    _, number = field.partitions[partition]
     prefix = draw(digits(12 - partition).filter(lambda text: text.strip("0") != ""))  # all zeros is nobody's
-    return [prefix, *draw(parts_of(given_by_it))]
+    return [prefix, *draw(parts_of(number))]
 
 
 def parts_of(field: fields.Field) -> st.SearchStrategy[list[str]]:
