@@ -32,6 +32,7 @@ _URI: Final = re.compile(
     re.ASCII,
 )
 _DIGITS: Final = re.compile(r"\d+", re.ASCII)
+# The primary keys: what may stand last in the path before its qualifiers, and names the thing.
 _KEYS: Final = frozenset(
     {
         *("00", "01", "253", "255", "401", "402", "414", "415", "417"),
@@ -46,8 +47,11 @@ def read_link(text: str, year: int) -> Identity:
     """What a web address names: `plain`, without a word, where it has no key, as most have none."""
     try:
         found = elements(text)
-        # The key says which thing it is; others in the query are said of it, such as the GTIN of an asset.
-        return identity_of(text, [*found[:1], *(said for said in found[1:] if said.ai not in THINGS)], year)
+        if found and found[0].ai != "00":
+            # The key says which thing it is; others in the query are said of it, such as the GTIN of an asset. A unit
+            # comes before them anyway.
+            found = [found[0], *(said for said in found[1:] if said.ai not in THINGS)]
+        return identity_of(text, found, year)
     except (NotProved, ParseError) as problem:
         return plain(text, f"no valid GS1 Digital Link: {str(problem)[:200]}")
 

@@ -88,7 +88,7 @@ def _said(identity: Identity, year: int) -> list[tuple[str, str | None]]:
             return [("8003", identity.grai and f"0{identity.grai}{serial}"), ("8004", identity.giai)]
         case "gdti":
             return [("253", identity.gdti and identity.gdti + serial)]
-        case "plain":
+        case _:
             return []
 
 

@@ -33,6 +33,7 @@ NAMED: list[tuple[str, dict[str, Any]]] = [
         "https://id.example/414/5412345000013/254/A-1",
         {"kind": "location", "gln": "5412345000013", "gln_extension": "A-1"},
     ),
+    ("https://id.example/00/106141412345678908?01=09521234543213", {**UNIT, "gtin": "09521234543213"}),
     ("https://id.example/8003/00614141123452A1", {"kind": "asset", "grai": "0614141123452", "serial": "A1"}),
     # Of an asset it may be said what item it is; that does not make it one.
     ("https://id.example/8004/0614141BX?01=09521234543213", {"kind": "asset", "giai": "0614141BX"}),

@@ -197,6 +197,19 @@ def test_a_site_may_say_that_its_codes_hold_element_strings(
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("symbology", "text", "level"),
+    [
+        ("]E0", "5901234123457", 0),
+        ("]I1", "15400141288763", 1),
+        ("]C1", "0198412345678908", 9),
+        ("]C0", "x", None),
+    ],
+)
+def test_packaging_levels(symbology: str, text: str, level: int | None) -> None:
+    assert parse(text, symbology).packaging_level == level
+
+
 def test_contents_are_counted_only_with_their_unit() -> None:
     assert known("01095212345432133712", "]C1") == ITEM
 

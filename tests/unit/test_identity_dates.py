@@ -43,6 +43,12 @@ def test_a_label_is_read_in_the_year_of_its_reading() -> None:
     assert parse(label, "]C1", year=2030).expiry == "2080-02-29"
 
 
+def test_biip_is_not_asked_for_the_century(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes by the clock of the machine; where that is wrong, so would be the expiry."""
+    monkeypatch.setattr("biip.gs1_element_strings._get_century", lambda _year: 3000)
+    assert parse("010952123454321317261231", "]C1").expiry == "2026-12-31"
+
+
 # (AI, value, date)
 @pytest.mark.parametrize(
     ("ai", "value", "date"),
