@@ -309,4 +309,10 @@ def _main(module: str) -> None:
     """The child's first step. Whatever a library prints goes to standard error: standard output is for answers."""
     answers = os.fdopen(os.dup(1), "wb", buffering=1 << 16)
     os.dup2(2, 1)
-    importlib.import_module(module).main(Parent(sys.stdin.buffer, answers))
+    try:
+        importlib.import_module(module).main(Parent(sys.stdin.buffer, answers))
+    except BaseException as problem:  # noqa: BLE001 - it is told to the parent, by its last words and its status
+        print(f"{type(problem).__name__}: {problem}", file=sys.stderr, flush=True)  # noqa: T201
+        os._exit(1)
+    # Not by the interpreter's own end: that waits for the thread that listens to the parent.
+    os._exit(0)

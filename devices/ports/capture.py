@@ -82,8 +82,7 @@ class Capture:
         except Lost as problem:
             return Ending(f"{self._what} was lost: {problem}")
         if isinstance(seen, End):
-            told = seen.problem or seen.said
-            why = f": {told}" if told and self._is_there() else self._why()
+            why = f": {seen.problem}" if seen.problem else self._why()
             return Ending(f"{self._what} delivers no pictures any more{why}")
         self._timeout_s = self._stalled_s
         if self._last is None or self._last.shape != seen.pixels.shape:

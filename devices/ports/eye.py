@@ -9,6 +9,7 @@ keep the device open and its successor would find it busy, and FFmpeg meets file
 vouches for. A hang is a killed process; so is a crash; and what FFmpeg says of a file reaches whoever asks.
 """
 
+import ctypes
 import json
 import os
 import struct
@@ -30,8 +31,16 @@ if TYPE_CHECKING:
 OPEN_S = 20
 # A camera drops a picture now and then; so many in a row, this far apart, are a camera that has stopped.
 MAX_MISSED, MISSED_S = 5, 0.1
-# Which protocols FFmpeg may speak for a kind of source. What is in a file must not make it call somebody.
-_PROTOCOLS = {"film": "file", "pipe": "file", "http": "http,tcp", "rtsp": "rtsp,rtp,udp,tcp"}
+# How FFmpeg opens a kind of source. What is in a file must not make it call somebody, hence the protocols; of live
+# pictures it would look at five seconds before it shows one.
+_FFMPEG = {
+    "film": "protocol_whitelist;file",
+    "pipe": "protocol_whitelist;file|analyzeduration;1000000",
+    "http": "protocol_whitelist;http,tcp|analyzeduration;1000000",
+    "rtsp": "protocol_whitelist;rtsp,rtp,udp,tcp|rtsp_transport;tcp",
+}
+# Of networks it must say more than errors: that a password is wrong is a warning (AV_LOG_WARNING, libavutil/log.h).
+_MORE_WORDS = {"OPENCV_FFMPEG_DEBUG": "1", "OPENCV_FFMPEG_LOGLEVEL": "24"}
 _PICTURE, _END = b"P", b"E"
 _HEAD = struct.Struct("!cIId")  # what follows, width, height, position (s)
 
@@ -144,13 +153,13 @@ class Eye:
 def main(parent: Parent) -> None:
     """The first request names the source, each one after it asks for a picture."""
     source = Source(**json.loads(parent.wait()))
-    protocols = _PROTOCOLS.get(source.kind)
-    if protocols is not None:
-        transport = "|rtsp_transport;tcp" if source.kind == "rtsp" else ""
-        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"protocol_whitelist;{protocols}{transport}"
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = _FFMPEG.get(source.kind, "")
+    if source.kind in ("http", "rtsp"):
+        os.environ.update(_MORE_WORDS)
     opencv.load()
     opened = _open(source)
     if isinstance(opened, str):
+        ctypes.CDLL(None).fflush(None)  # these words wait in the buffer of C's standard output
         parent.answer(json.dumps({"failed": opened}).encode())
         parent.wait()
         return

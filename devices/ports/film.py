@@ -90,10 +90,9 @@ class Film:
         # Only an index counts exactly; but what FFmpeg complains of is lost indeed.
         lost = end.said is not None and end.pictures < facts.pictures
         if not (cut or lost or end.damaged) and end.pictures:
-            return Ending(
-                f"{self._name} was read: {end.pictures} pictures, {self._position_s + one_s:.1f} s",
-                finished=True,
-            )
+            of = f" of about {facts.pictures}" if end.pictures < facts.pictures else ""
+            length = f"{self._position_s + one_s:.1f} s"
+            return Ending(f"{self._name} was read: {end.pictures}{of} pictures, {length}", finished=True)
         where = f", the last one at {self._position_s:.1f} s" if end.pictures else ""
         of = f" of {length_s:.1f} s" if cut else ""
         return self._broken(
