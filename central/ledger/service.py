@@ -2,8 +2,8 @@
 
 The idea: one thread writes. It takes whatever waits, up to a few hundred events, into one transaction; that is
 what makes many claims on one SKU cheap. Bounds: the queue (full: LedgerBusy, nothing was done), the tries of a
-transaction (then LedgerDown), the time a caller waits (then LedgerBusy; the command may still be carried out,
-and the same key or event id gives its answer).
+transaction (then LedgerDown), the time a caller waits (then LedgerBusy; a command that was begun may still be carried
+out, and the same key or event id gives its answer).
 """
 
 import asyncio
@@ -14,8 +14,9 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+import msgspec
 import sqlalchemy as sa
 
 from central.ledger import writer
@@ -53,7 +54,7 @@ class LedgerSettings:
 
     queue_commands: int = 10_000
     batch_events: int = 300
-    """A transaction takes commands until it holds as many events."""
+    """A transaction takes commands until it holds as many events and lines."""
     tries: int = 8
     retry_first_ms: float = 5.0
     """Doubles with every try, with jitter, up to 200 ms."""
@@ -169,11 +170,15 @@ class Ledger:
                 return
 
     def _gather(self) -> tuple[list[_Waiting], bool]:
-        """What waits, as far as it fits into one transaction."""
+        """What waits, as far as it fits into one transaction. What nobody waits for any more is not begun: who gave
+        up asks again.
+        """
         first = self._held or self._queue.get()
         self._held = None
         if first is _STOP:
             return [], True
+        if first.future.done():
+            return [], False
         batch, events = [first], writer.weight(first.command)
         while events < self.settings.batch_events:
             try:
@@ -182,6 +187,8 @@ class Ledger:
                 break
             if more is _STOP:
                 return batch, True
+            if more.future.done():
+                continue
             if not writer.may_join(first.command, more.command):
                 self._held = more
                 break
@@ -222,6 +229,7 @@ class Ledger:
             return results[0]
         verdicts = []
         ack: Any = None
+        problem: Literal["unreadable", "fork"] | msgspec.UnsetType = msgspec.UNSET
         for event, text in zip(command.events, command.texts, strict=True):
             one = replace(command, events=(event,), texts=(text,))
             try:
@@ -236,9 +244,10 @@ class Ledger:
             if not isinstance(ack, Ack):
                 return ack
             verdicts += ack.verdicts
+            problem = problem or ack.problem
             if not ack.verdicts:
                 break
-        return _with_verdicts(ack, verdicts)
+        return msgspec.structs.replace(ack, verdicts=verdicts, problem=problem)
 
     def _transact(
         self, commands: Sequence[Command], *, broken: bool = False
@@ -337,10 +346,3 @@ def _is_gone(error: sa.exc.DBAPIError) -> bool:
         return True
     # Classes 08 connection, 53 out of resources, 57 operator intervention, 58 system error, 25006 read-only.
     return state is not None and (state[:2] in ("08", "53", "57", "58") or state == "25006")
-
-
-def _with_verdicts(ack: Any, verdicts: list[Any]) -> Ack:
-    return Ack(
-        history=ack.history, nonce=ack.nonce, incarnation=ack.incarnation, acked=ack.acked, safe=ack.safe,
-        window=ack.window, verdicts=verdicts, problem=ack.problem, payload=ack.payload,
-    )  # fmt: skip

@@ -78,10 +78,17 @@ def may_join(one: Command, other: Command) -> bool:
 
 
 def weight(command: Command) -> int:
-    """How much of a transaction a command fills."""
-    if isinstance(command, BookBatch):
-        return len(command.events)
-    return len(command.hello.incarnations) if isinstance(command, AnswerHello) else 1
+    """How much of a transaction a command fills: its events, incarnations or lines."""
+    match command:
+        case BookBatch():
+            return len(command.events)
+        case AnswerHello():
+            return len(command.hello.incarnations)
+        case OpenOrder():
+            return len(command.lines)
+        case OpenPurchaseOrder():
+            return len(command.lines) + sum(len(notice.lines) for notice in command.notices)
+    return 1
 
 
 def run(

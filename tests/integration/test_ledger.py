@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -30,8 +31,10 @@ from central.ledger.commands import (
     Reserve,
 )
 from central.ledger.service import Ledger, LedgerBusy, LedgerDown
+from central.ledger.writer import weight
 from sync.messages import MAX_DOWNWARD_BYTES, DocumentLine, Gtin, Hello, ListedIncarnation
 from tests.support.ledger import Books, Stream, opened
+from tests.support.wait import eventually_async
 
 
 @pytest.fixture(autouse=True)
@@ -509,6 +512,41 @@ async def test_a_full_queue_says_so(database_url: str) -> None:
         assert await books.do(ExpireReservations()) == Done({"expired": 0})
 
 
+async def test_a_command_that_nobody_waits_for_any_more_is_not_begun(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who gave up asks again: doing both would promise twice, and a slow database would be asked ever more."""
+    from central.ledger import writer
+
+    await stocked(books, 9)
+    run, began, held = writer.run, threading.Event(), threading.Event()
+
+    def slow(*arguments: object, **more: object) -> object:
+        began.set()
+        held.wait(10)
+        return run(*arguments, **more)
+
+    monkeypatch.setattr(writer, "run", slow)
+    begun = asyncio.ensure_future(books.do(ExpireReservations()))
+    await eventually_async(began.is_set)
+    with pytest.raises(LedgerBusy, match="no answer within"):
+        await books.ledger.submit(reserve(1), timeout_s=0.05)
+    again = asyncio.ensure_future(books.do(reserve(1)))
+    await asyncio.sleep(0)
+    held.set()
+    await begun
+    assert isinstance(await again, Done)
+    assert books.available() == {"on_hand": 9, "available": 8, "reserved": 1}
+
+
+async def test_a_transaction_is_filled_by_lines_not_by_documents() -> None:
+    lines = tuple(line(f"SKU-{n}", 1) for n in range(400))
+    notice = Notice("012345678901234565", None, ({"sku": "SKU-1", "quantity": 1},) * 7)
+    assert weight(OpenOrder("test", "O-1", "lej1", "shop", lines)) == 400
+    assert weight(OpenPurchaseOrder("test", "PO-1", "lej1", "ACME", lines, (notice,))) == 407
+    assert weight(reserve()) == 1
+
+
 async def test_a_document_of_many_long_names_fits_into_a_message(books: Books) -> None:
     """A broker hangs up on whoever sends a larger one, again and again."""
     skus = [f"{chr(0x1F600) * 120}-{number:03d}" for number in range(600)]
@@ -574,6 +612,10 @@ async def test_an_event_that_clashes_every_time_costs_only_itself(
     ack = await books.do(dock.batch(*(dock.event("received", {**good, "lot": lot}) for lot in ("a", "evil"))))
     assert [verdict.outcome for verdict in ack.verdicts] == ["accepted", "discrepant"]
     assert books.ledger.down is None
+    clone = dock.event("received", {**good, "lot": "b"}, sequence=2)
+    ack = await books.do(dock.batch(clone, dock.event("received", {**good, "lot": "evil"})))
+    assert [verdict.outcome for verdict in ack.verdicts] == ["conflict", "discrepant"]
+    assert ack.problem == "fork", "told also when the last of them is none"
 
 
 async def test_a_database_that_is_not_there_is_told_and_costs_nothing() -> None:
