@@ -2,6 +2,7 @@
 
 The idea: what differs between SQLite and PostgreSQL is said here once. Writers take the whole file on SQLite
 (BEGIN IMMEDIATE) and row locks on PostgreSQL; readers see one snapshot on both; time is the database's clock.
+Errors tell no values: they go to the log.
 """
 
 import json
@@ -63,7 +64,7 @@ def _open_sqlite(url: sa.URL) -> sa.Engine:
         raise DatabaseError(f"the folder {folder} of the database does not exist. Create it first.")
     engine = sa.create_engine(
         url, poolclass=QueuePool, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_timeout=POOL_TIMEOUT_S,
-        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}, hide_parameters=True,
     )  # fmt: skip
 
     @sa.event.listens_for(engine, "connect")
@@ -90,7 +91,7 @@ def _open_postgres(url: sa.URL) -> sa.Engine:
     options = f"-c timezone=UTC -c plan_cache_mode=force_custom_plan -c lock_timeout={LOCK_TIMEOUT_MS}"
     return sa.create_engine(
         url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_timeout=POOL_TIMEOUT_S, pool_pre_ping=True,
-        isolation_level="READ COMMITTED",
+        isolation_level="READ COMMITTED", hide_parameters=True,
         connect_args={"options": options, "connect_timeout": CONNECT_TIMEOUT_S, "application_name": "tallyman"},
     )  # fmt: skip
 

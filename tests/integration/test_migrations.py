@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
@@ -37,6 +38,18 @@ def test_the_clock_is_the_databases(database_url: str) -> None:
     with database.reading(engine) as connection:
         first, second = database.now_us(connection), database.now_us(connection)
     assert 1_700_000_000_000_000 < first <= second < first + 10_000_000
+    engine.dispose()
+
+
+def test_an_error_tells_no_values(database_url: str) -> None:
+    """It goes to the log, and a value may be the hash of a PIN, a session or a badge."""
+    engine = database.open_engine(database_url)
+    database.migrate(engine)
+    operator = {"id": "op-7", "pin_hash": "scrypt$secret"}
+    with pytest.raises(sa.exc.IntegrityError) as caught, database.writing(engine) as connection:
+        for _ in range(2):
+            connection.execute(sa.insert(tables.operator), operator)
+    assert "operator" in str(caught.value) and "secret" not in str(caught.value)
     engine.dispose()
 
 

@@ -277,6 +277,10 @@ def test_a_broker_url_that_names_none_is_refused_at_once(url: str) -> None:
         Settings(url).address()
 
 
+def test_settings_show_no_password() -> None:
+    assert "secret" not in repr(Settings("mqtt://b", username="dock-2", password="secret"))
+
+
 def test_a_broker_url_without_a_port_has_the_protocols_own() -> None:
     assert Settings("mqtt://b").address() == ("b", 1883, False)
     assert Settings("mqtts://b").address() == ("b", 8883, True)
