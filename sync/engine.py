@@ -290,7 +290,7 @@ class Engine:
             self._moved_at = now
         else:
             stream.acked = max(stream.acked, ack.acked)
-        stream.safe, self.window = ack.safe, ack.window
+        stream.safe, self.window = min(ack.safe, ack.acked), ack.window  # it can only keep what it has
         verdicts = [v for v in ack.verdicts if stream.ids.get(v.sequence) == v.id]
         for verdict in verdicts:
             stream.settle(verdict.sequence)

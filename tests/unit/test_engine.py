@@ -335,6 +335,12 @@ def test_a_new_history_forgets_acked_elsewhere_and_verdicts_above_safe() -> None
     assert desk.batches() == [[3, 4], [4, 5]]
 
 
+def test_what_central_never_had_is_not_safe_whatever_it_says() -> None:
+    desk = answered(Stream(A, last=5))
+    desk.ack(A, 2, safe=9)
+    assert desk.engine.streams[A].safe == 2 and desk.records[-1].streams == ((A, 2, 2, True),)
+
+
 def test_a_central_restored_to_before_what_it_called_safe_gets_everything_above_its_acked() -> None:
     """Of several incarnations only the one whose answer came first is known to be below; the others say so later."""
     desk = answered(Stream(A, last=5, acked=5, safe=5), Stream(B, last=4, acked=4, safe=4))
