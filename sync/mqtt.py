@@ -33,6 +33,9 @@ RETRY_MOST_S: Final = 10.0  # a radio cell that comes back is used again soon
 STEADY_S: Final = 5.0  # a connection that lasted so long works; two that take each other's name never last
 GOODBYE_S: Final = 1.0  # how long the end waits for what was published last
 RECEIVE_MAXIMUM: Final = 100  # messages handed to us and not yet acknowledged (MQTT 5.0 §3.1.2.11.3)
+# Messages that wait for the event loop. More than RECEIVE_MAXIMUM come only without QoS 1, or from a broker that
+# knows no such bound (MQTT 3.1.1). What is dropped was not acknowledged, and by the contract it is said again.
+HANDED_OVER_MAXIMUM: Final = 1000
 PACKET_MAXIMUM_BYTES: Final = 512 * 1024  # twice the largest payload of the contract
 OUTGOING_MAXIMUM: Final = 10_000  # messages queued here; above, `publish` says no
 UNSUPPORTED_VERSION: Final = (
@@ -168,13 +171,11 @@ class Link:
 
     async def _connection(self) -> str:
         """One attempt from beginning to end; returns why it ended."""
-        ready: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         try:
             client = self._new_client(await self._listener.will())
         except (OSError, ssl.SSLError) as error:
             return f"the TLS files cannot be used: {error}"
-        self._hand_over(client, ready, ended)
+        attempt = _Attempt(client, self._subscriptions, self._listener.received)
         unwanted = threading.Event()
         try:
             await asyncio.to_thread(self._connect, client, unwanted)
@@ -188,16 +189,18 @@ class Link:
         try:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    if (refusal := await ready) is not None:
+                    if (refusal := await attempt.ready) is not None:
+                        if attempt.version_refused:
+                            self._protocol = MQTTProtocolVersion.MQTTv311
                         return refusal
             except TimeoutError:
                 return f"the broker at {self._host}:{self._port} does not answer"
             self._client = client
             self._up_since = asyncio.get_running_loop().time()
             self._listener.connected()
-            return await ended
+            return await attempt.ended
         finally:
-            if self._last is not None and ended.cancelled():  # we were told to stop
+            if self._last is not None and attempt.ended.cancelled():  # we were told to stop
                 await asyncio.shield(asyncio.to_thread(_wait_for, self._last))
             self._client = self._last = None
             client.disconnect()
@@ -235,74 +238,88 @@ class Link:
         if unwanted.is_set():
             _close(client)
 
-    def _hand_over(
-        self, client: "_Client", ready: "asyncio.Future[str | None]", ended: "asyncio.Future[str]"
+
+class _Attempt:
+    """One connection, as paho's thread tells the event loop of it: `ready` (None, or why not) and `ended` (why)."""
+
+    def __init__(
+        self, client: "_Client", subscriptions: tuple[str, ...], received: Callable[[Incoming], None]
     ) -> None:
-        """Let paho's thread tell the event loop what happens to this client: `ready` (None, or why not), `ended`."""
-        loop = asyncio.get_running_loop()
-
-        def on_loop(work: Callable[..., object], *arguments: object) -> None:
-            try:
-                loop.call_soon_threadsafe(work, *arguments)
-            except RuntimeError:
-                assert loop.is_closed()  # the program is over; nobody is left to be told
-
-        def subscribed(refusal: str | None) -> None:
-            if not ready.done():
-                ready.set_result(refusal)
-
-        def end(reason: str) -> None:
-            subscribed(reason)
-            if not ended.done():
-                ended.set_result(reason)
-
-        def on_connect(
-            _client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
-        ) -> None:
-            if code.is_failure:
-                if code.value == UNSUPPORTED_VERSION:
-                    self._protocol = MQTTProtocolVersion.MQTTv311
-                on_loop(end, f"the broker refused the connection: {code}")
-            elif not self._subscriptions:
-                on_loop(subscribed, None)
-            else:
-                options = SubscribeOptions(qos=1)
-                with_v5 = [(topic, options) for topic in self._subscriptions]
-                plain = [(topic, 1) for topic in self._subscriptions]
-                client.subscribe(with_v5 if self._protocol == MQTTProtocolVersion.MQTTv5 else plain)
-
-        def on_subscribe(
-            _client: paho.Client, _data: Any, _mid: int, codes: list[ReasonCode], _properties: Any
-        ) -> None:
-            refused = [
-                topic for topic, code in zip(self._subscriptions, codes, strict=False) if code.is_failure
-            ]
-            if refused:
-                on_loop(
-                    end, f"the broker refused the subscription to {', '.join(refused)}: check its access list"
-                )
-            else:
-                on_loop(subscribed, None)
-
-        def on_message(_client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-            mid, qos = message.mid, message.qos
-            incoming = Incoming(
-                message.topic, bytes(message.payload), message.retain, lambda: _acknowledge(client, mid, qos)
-            )
-            on_loop(self._listener.received, incoming)
-
-        def on_disconnect(
-            _client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
-        ) -> None:
-            on_loop(end, f"the connection to the broker ended: {code}")
-
-        client.on_thread_failed = lambda error: on_loop(
-            end, f"the connection to the broker failed: {error!r}"
+        self._client, self._subscriptions, self._received = client, subscriptions, received
+        self._loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[str | None] = self._loop.create_future()
+        self.ended: asyncio.Future[str] = self._loop.create_future()
+        self.version_refused = False
+        """The broker does not speak this version of MQTT."""
+        self._room = threading.BoundedSemaphore(HANDED_OVER_MAXIMUM)
+        self._dropped = False
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_disconnect = lambda _client, _data, _flags, code, _properties: self._tell(
+            self._end, f"the connection to the broker ended: {code}"
         )
-        client.on_connect = on_connect
-        client.on_subscribe = on_subscribe
-        client.on_message = on_message
-        client.on_disconnect = on_disconnect
+        client.on_thread_failed = lambda error: self._tell(
+            self._end, f"the connection to the broker failed: {error!r}"
+        )
+
+    # --- on the event loop ---------------------------------------------------------------------------
+
+    def _subscribed(self, refusal: str | None) -> None:
+        if not self.ready.done():
+            self.ready.set_result(refusal)
+
+    def _end(self, reason: str) -> None:
+        self._subscribed(reason)
+        if not self.ended.done():
+            self.ended.set_result(reason)
+
+    def _take(self, message: Incoming) -> None:
+        self._room.release()
+        self._received(message)
+
+    # --- on paho's thread ----------------------------------------------------------------------------
+
+    def _tell(self, work: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(work, *arguments)
+        except RuntimeError:
+            assert self._loop.is_closed()  # the program is over; nobody is left to be told
+
+    def _on_connect(
+        self, client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
+    ) -> None:
+        if code.is_failure:
+            self.version_refused = code.value == UNSUPPORTED_VERSION
+            self._tell(self._end, f"the broker refused the connection: {code}")
+        elif not self._subscriptions:
+            self._tell(self._subscribed, None)
+        elif client.protocol == MQTTProtocolVersion.MQTTv5:
+            client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._subscriptions])
+        else:
+            client.subscribe([(topic, 1) for topic in self._subscriptions])
+
+    def _on_subscribe(
+        self, _client: paho.Client, _data: Any, _mid: int, codes: list[ReasonCode], _properties: Any
+    ) -> None:
+        refused = [topic for topic, code in zip(self._subscriptions, codes, strict=False) if code.is_failure]
+        if refused:
+            topics = ", ".join(refused)
+            self._tell(self._end, f"the broker refused the subscription to {topics}: check its access list")
+        else:
+            self._tell(self._subscribed, None)
+
+    def _on_message(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        if not self._room.acquire(blocking=False):
+            if not self._dropped:
+                log.warning("messages come faster than they can be looked at; the rest is dropped")
+            self._dropped = True
+            return
+        mid, qos = message.mid, message.qos
+        incoming = Incoming(
+            message.topic, bytes(message.payload), message.retain, lambda: _acknowledge(client, mid, qos)
+        )
+        self._tell(self._take, incoming)
 
 
 class _Client(paho.Client):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,30 @@ async def test_without_acknowledgement_the_broker_hands_over_no_more_than_the_bo
         for message in ear.messages[:]:
             message.acknowledge()
         await eventually_async(lambda: len(ear.messages) >= 10)
+
+
+async def test_what_comes_faster_than_it_can_be_looked_at_is_dropped_at_the_bound(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QoS 0 knows no flow control: only the bound stands between a careless publisher and all memory."""
+    monkeypatch.setattr(mqtt, "HANDED_OVER_MAXIMUM", 10)
+    ear = Ear()
+    async with linked(broker.url, "ear", ear, "t") as link:
+        await eventually_async(lambda: link.online)
+        hose = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        hose.connect("127.0.0.1", broker.port)
+        hose.loop_start()
+        last = [hose.publish("t", b"x", qos=0) for _ in range(300)][-1]
+        last.wait_for_publish(5)
+        hose.publish("t", b"x", qos=1).wait_for_publish(5)
+        time.sleep(0.5)  # the event loop is busy
+        assert len(ear.messages) == 0
+        await eventually_async(lambda: ear.messages)
+        assert len(ear.messages) == 10
+        hose.publish("t", b"later", qos=1)
+        await eventually_async(lambda: ear.payloads()[-1] == b"later")
+        hose.disconnect()
+        hose.loop_stop()
 
 
 async def test_a_broker_that_restarts_without_its_memory_is_found_again(broker: Broker) -> None:
