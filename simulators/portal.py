@@ -24,6 +24,13 @@ _BESIDE_M: Final = 1.2
 _AT_ONE_METRE_DBM: Final = -42.0
 _PER_DECADE_DB: Final = 40.0
 _FAINTEST_DBM: Final = -70
+# The usual picture of an antenna's beam (3GPP TR 36.814, table A.2.1.1-2): so much is lost aside, at most that. A tag
+# is powered and heard through the same antenna, so it counts twice.
+_BEAM_DEGREES: Final = 70.0
+_ASIDE_DB: Final = 12.0
+_ASIDE_MOST_DB: Final = 18.0
+_TURNED_DEGREES: Final = 15.0
+"""Each antenna looks across the way, and so much away from the gate's middle."""
 _FADING_DB: Final = 2.5
 """Standard deviation of one reading: reflections change with every centimetre."""
 _READ_ODDS: Final = 0.7
@@ -68,16 +75,22 @@ class Portal:
 
     def _heard(self, antenna: int, load: Load) -> Iterable[Thing]:
         for tag in load.tags:
-            along_m = load.at_m + tag.along_m - ANTENNAS_M[antenna]
-            distance_m = math.hypot(along_m, _BESIDE_M + tag.beside_m)
-            strength_dbm = strength(distance_m) - tag.hidden_db + self.rng.gauss(0.0, _FADING_DB)
+            across_m = _BESIDE_M + tag.beside_m
+            mean_dbm = strength(antenna, load.at_m + tag.along_m, across_m) - tag.hidden_db
+            strength_dbm = mean_dbm + self.rng.gauss(0.0, _FADING_DB)
             if strength_dbm >= _FAINTEST_DBM and self.rng.random() < _READ_ODDS:
                 yield Thing(epc=tag.epc, antenna=antenna, rssi_dbm=round(strength_dbm))
 
 
-def strength(distance_m: float) -> float:
-    """In dBm, of a tag with nothing in between."""
-    return _AT_ONE_METRE_DBM - _PER_DECADE_DB * math.log10(distance_m)
+def strength(antenna: int, at_m: float, across_m: float) -> float:
+    """In dBm, of a tag with nothing in between: at so many metres along the way, so many across from the antennas."""
+    stands_m = ANTENNAS_M[antenna]
+    along_m = at_m - stands_m
+    turned = math.copysign(_TURNED_DEGREES, stands_m)
+    off = math.degrees(math.atan2(along_m, across_m)) - turned
+    aside_db = min(_ASIDE_MOST_DB, _ASIDE_DB * (off / _BEAM_DEGREES) ** 2)
+    far_db = _PER_DECADE_DB * math.log10(math.hypot(along_m, across_m))
+    return _AT_ONE_METRE_DBM - far_db - 2 * aside_db
 
 
 def pallet(epcs: Iterable[str], rng: random.Random) -> tuple[Tag, ...]:

@@ -1,4 +1,4 @@
-"""The proof from outside: what went through hands, what got an OK, what central says, what the stations list.
+"""The proof from outside: what was handled or passed the gate, what got an OK, what central says, what stations list.
 
 Four lists that come from four places are compared event by event. Everything that does not fit is named with its
 event id and code. The comparison is pure; `gather` reads central through REST and the stations' pages.
@@ -26,6 +26,8 @@ class Movement:
 
     event_id: str
     flow: str
+    station: str
+    """Of the agent that sent it; its station has the same name."""
     sku: str
     quantity: int
     outcome: str
@@ -49,9 +51,9 @@ class Evidence:
     """Everything that is compared."""
 
     handled: Sequence[Handled]
-    """From the workers: what was in their hands."""
+    """From the workers: what was in their hands; and what was driven through the gate."""
     documents: Mapping[str, str]
-    """The document that each flow was for."""
+    """The document that each station worked for."""
     oks: Mapping[str, str]
     """From the stations' screens: event id → code, of every OK that was shown."""
     movements: Sequence[Movement]
@@ -67,9 +69,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """One flow in numbers; `units` are base units."""
+    """One flow at one station in numbers; `units` are base units."""
 
     flow: str
+    station: str
     scanned: int
     okd: int
     recorded: int
@@ -102,7 +105,8 @@ class Verdict:
         """What was compared, a line for each flow."""
         return [
             *(
-                f"{count.flow}: {count.scanned} scanned, {count.okd} OK'd, {count.recorded} recorded"
+                f"{count.flow} at {count.station}: {count.scanned} scanned, {count.okd} OK'd,"
+                f" {count.recorded} recorded"
                 f" ({count.units_scanned} units handled, {count.units_recorded} in the books)"
                 for count in self.counts
             ),
@@ -127,7 +131,7 @@ def compare(evidence: Evidence) -> Verdict:
     """Compare event by event."""
     codes = {one.event_id: one.goods.label.text for one in evidence.handled}
     return Verdict(
-        counts=tuple(_count(evidence, flow) for flow in FLOWS),
+        counts=tuple(_count(evidence, flow, station) for flow, station in _jobs(evidence)),
         listed=len(codes.keys() & evidence.listed.keys()),
         items=len(evidence.expected_stock),
         lost=tuple(_lost(evidence, codes)),
@@ -136,14 +140,21 @@ def compare(evidence: Evidence) -> Verdict:
     )
 
 
-def _count(evidence: Evidence, flow: str) -> Count:
-    handled = [one for one in evidence.handled if one.flow == flow]
-    booked = [movement for movement in evidence.movements if movement.flow == flow]
+def _jobs(evidence: Evidence) -> Iterable[tuple[str, str]]:
+    """Who did what, in order; also what only central knows of."""
+    handled = dict.fromkeys((one.flow, one.station) for one in evidence.handled)
+    return handled | dict.fromkeys((one.flow, one.station) for one in evidence.movements)
+
+
+def _count(evidence: Evidence, flow: str, station: str) -> Count:
+    handled = [one for one in evidence.handled if (one.flow, one.station) == (flow, station)]
+    booked = [one for one in evidence.movements if (one.flow, one.station) == (flow, station)]
     okd = {one.event_id for one in handled if _was_okd(one, evidence)}
     # An OK that belongs to no thing anybody handled counts for the flow that central booked it in.
     okd |= {movement.event_id for movement in booked if movement.event_id in evidence.oks}
     return Count(
         flow,
+        station,
         len(handled),
         len(okd),
         len(booked),
@@ -193,9 +204,11 @@ def _wrong(evidence: Evidence) -> Iterable[str]:
         movement = booked.get(one.event_id)
         if movement is None:
             continue
-        goods, document = one.goods, evidence.documents[one.flow]
-        expected = (one.flow, goods.sku, goods.quantity, document, "accepted")
-        found = (movement.flow, movement.sku, movement.quantity, movement.document, movement.outcome)
+        goods, document = one.goods, evidence.documents[one.station]
+        expected = (one.flow, one.station, goods.sku, goods.quantity, document, "accepted")
+        found = (
+            movement.flow, movement.station, movement.sku, movement.quantity, movement.document, movement.outcome,
+        )  # fmt: skip
         if expected != found:
             yield f"wrong: event {one.event_id}, code {goods.label.text}: expected {expected}, central has {found}"
 
@@ -259,8 +272,15 @@ async def _drained(stations: Sequence[Station]) -> tuple[list[State], list[str]]
 
 
 def _movement(one: Mapping[str, Any]) -> Movement:
+    station = str(one["actor"]).removeprefix("agent:").partition("/")[0]
     return Movement(
-        one["event_id"], one["event"], one["sku"], one["quantity"], one["outcome"], one.get("document")
+        one["event_id"],
+        one["event"],
+        station,
+        one["sku"],
+        one["quantity"],
+        one["outcome"],
+        one.get("document"),
     )
 
 

@@ -109,7 +109,7 @@ class _Run:
 
     async def to_the_end(self, exit_when_proven: bool) -> int:
         """Everything; returns the exit status, or serves for ever."""
-        self._show.stage("Starting the broker, central and two agents")
+        self._show.stage("Starting the broker, central and three agents")
         async with Stage.open(self._folder, self._rng) as stage:
             try:
                 await stage.start_all(self._plan.operators)

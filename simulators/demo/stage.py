@@ -1,6 +1,6 @@
 """The stage: the real programs as processes, the hardware they believe in, and the cable between them.
 
-    scanners on pseudo-terminals, a camera's folder → agents ── cable ── broker ── central
+    scanners on pseudo-terminals, a camera's folder, a gate's reader → agents ── cable ── broker ── central
 
 `Stage.open` is a context manager; on the way out nothing is left, whatever the reason.
 """
@@ -10,7 +10,7 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ from simulators.cable import Cable
 from simulators.demo import warehouse
 from simulators.demo.rest import Central
 from simulators.demo.station import Station
+from simulators.hardware.rig import Rig
+from simulators.portal import INSIDE, OUTSIDE
 from simulators.processes import Program, Programs, free_port
 from simulators.scanner import Scanner
 
@@ -38,14 +40,15 @@ class NotPossible(Exception):
 
 @dataclass(slots=True)
 class Agent:
-    """One agent: its program, its station and what a person at it holds."""
+    """One agent: its program and its station."""
 
     name: str
     program: Program
     config: Path
     base_url: str
     station: Station
-    scanner: Scanner
+    connected: Callable[[], bool]
+    """Whether it has its scanner or reader open."""
 
     @property
     def journal(self) -> Path:
@@ -54,7 +57,7 @@ class Agent:
 
 
 class Stage:
-    """Everything that runs. `dock` has a scanner and a camera, `picker` a scanner."""
+    """Everything that runs. `dock` has a scanner and a camera, `picker` a scanner, `gate` a reader."""
 
     def __init__(
         self,
@@ -62,11 +65,16 @@ class Stage:
         http: httpx2.AsyncClient,
         programs: Programs,
         cable: Cable,
-        agents: tuple[Agent, Agent],
+        *,
+        agents: tuple[Agent, Agent, Agent],
+        scanners: tuple[Scanner, Scanner],
+        reader: Rig,
     ) -> None:
         self.folder, self._http, self.programs, self.cable = folder, http, programs, cable
         self.agents = agents
-        self.dock, self.picker = agents
+        self.dock, self.picker, self.gate = agents
+        self.dock_scanner, self.picker_scanner = scanners
+        self.reader = reader
         self.camera, self.database, self.logs = _camera(folder), folder / "central.db", _logs(folder)
         self.token = ""
         self.central_url = f"http://{_HOST}:{free_port()}"
@@ -87,15 +95,19 @@ class Stage:
             cable = Cable(_HOST, free_port())
             opened.push_async_callback(cable.close)
             broker_port = await cable.start()
-            scanners = [
-                opened.enter_context(Scanner(folder / "ports" / name, rng=random.Random(rng.random())))  # noqa: S311 (simulation)
-                for name in ("dock-scanner", "picker-scanner")
-            ]
+            scanners = (
+                opened.enter_context(_scanner(folder, "dock", rng)),
+                opened.enter_context(_scanner(folder, "picker", rng)),
+            )
+            reader = opened.enter_context(Rig("llrp", f"tcp:{_HOST}:0", options={"antennas": "2"}))
             programs = await opened.enter_async_context(Programs(_logs(folder), _environment()))
-            dock = _Agent(folder, "dock-1", "receive", scanners[0], {"camera": f"file://{_camera(folder)}"})
-            picker = _Agent(folder, "picker-1", "pick", scanners[1], {})
-            agents = (dock.set_up(http, programs, broker_port), picker.set_up(http, programs, broker_port))
-            yield cls(folder, http, programs, cable, agents)
+            agents = tuple(
+                one.set_up(http, programs, broker_port) for one in _agents(folder, scanners, reader)
+            )
+            dock, picker, gate = agents
+            yield cls(
+                folder, http, programs, cable, agents=(dock, picker, gate), scanners=scanners, reader=reader
+            )
 
     # --- set-up --------------------------------------------------------------------------------------------
 
@@ -124,10 +136,10 @@ class Stage:
             await self.ready(agent)
 
     async def ready(self, agent: Agent) -> None:
-        """Wait until an agent answers and has its scanner open. Raises ProgramFailed."""
+        """Wait until an agent answers and has its scanner or reader open. Raises ProgramFailed."""
 
         async def scans() -> bool:
-            return agent.scanner.connected() and await self._healthy(agent.base_url)
+            return agent.connected() and await self._healthy(agent.base_url)
 
         await agent.program.ready(scans)
 
@@ -184,6 +196,10 @@ def _logs(folder: Path) -> Path:
     return folder / "logs"
 
 
+def _scanner(folder: Path, name: str, rng: random.Random) -> Scanner:
+    return Scanner(folder / "ports" / f"{name}-scanner", rng=random.Random(rng.random()))  # noqa: S311 (simulation)
+
+
 @dataclass(frozen=True, slots=True)
 class _Agent:
     """What an agent is made of."""
@@ -191,8 +207,12 @@ class _Agent:
     folder: Path
     name: str
     workflow: str
-    scanner: Scanner
-    cameras: dict[str, str]
+    location: str
+    devices: dict[str, tuple[str, str]]
+    """Name → driver and port."""
+    connected: Callable[[], bool]
+    more: str = ""
+    """What else its agent.toml says."""
 
     def set_up(self, http: httpx2.AsyncClient, programs: Programs, broker_port: int) -> Agent:
         """Write its agent.toml; it sees the broker through the cable."""
@@ -201,24 +221,48 @@ class _Agent:
         config.write_text(self._toml(listen, broker_port))
         program = programs.add(f"agent-{self.name}", *_tallyman("agent", "--config", config))
         base_url = f"http://{listen}"
-        return Agent(self.name, program, config, base_url, Station(http, base_url, self.name), self.scanner)
+        station = Station(http, base_url, self.name)
+        return Agent(self.name, program, config, base_url, station, self.connected)
 
     def _toml(self, listen: str, broker_port: int) -> str:
         """agent.toml (contract, "Configuration")."""
-        devices = {"scanner": ("text-line", f"serial://{self.scanner.path}?baud=9600")}
-        devices.update({name: ("camera", port) for name, port in self.cameras.items()})
-        used = ", ".join(f'"{device}"' for device in devices)
+        used = ", ".join(f'"{device}"' for device in self.devices)
         tables = [
             f'[agent]\nid = "{self.name}"\nsite = "{warehouse.SITE}"\ndata_dir = "{self.name}"',
             f'[mqtt]\nurl = "mqtt://{_HOST}:{broker_port}"',
             f'[http]\nlisten = "{listen}"',
             *(
                 f'[[devices]]\nname = "{device}"\ndriver = "{driver}"\nport = "{port}"'
-                for device, (driver, port) in devices.items()
+                for device, (driver, port) in self.devices.items()
             ),
-            f'[[stations]]\nname = "{self.name}"\nworkflow = "{self.workflow}"\nlocation = "{warehouse.DOCK}"',
+            f'[[stations]]\nname = "{self.name}"\nworkflow = "{self.workflow}"\ndevices = [{used}]',
+            f'location = "{self.location}"',
+            self.more,
         ]
-        return "\n\n".join(tables) + f"\ndevices = [{used}]\n"
+        return "\n".join(tables) + "\n"
+
+
+def _agents(folder: Path, scanners: tuple[Scanner, Scanner], reader: Rig) -> Iterator[_Agent]:
+    """The dock's, the picker's and the gate's."""
+    dock, picker = scanners
+    ports = [("text-line", f"serial://{scanner.path}?baud=9600") for scanner in scanners]
+    camera = ("camera", f"file://{_camera(folder)}")
+    yield _Agent(
+        folder, "dock-1", "receive", warehouse.DOCK, {"scanner": ports[0], "camera": camera}, dock.connected
+    )
+    yield _Agent(folder, "picker-1", "pick", warehouse.DOCK, {"scanner": ports[1]}, picker.connected)
+    devices = {"reader": ("llrp", reader.url)}
+    yield _Agent(
+        folder, "gate-1", "gate", warehouse.GATE, devices, lambda: reader.open_for_s() is not None, _PLACES
+    )
+
+
+# A forklift is quick: a few readings decide where its tags are, and what nobody hears for seconds has gone.
+_PLACES: Final = "\n\n".join(
+    f'[[places]]\nname = "{side}"\ndevices = ["reader"]\nantennas = [{antenna}]\nside = "{side}"\n'
+    "readings = 5\ndeparted_s = 1\ndeparted_most_s = 2"
+    for side, antenna in (("outside", OUTSIDE), ("inside", INSIDE))
+)
 
 
 async def wait_until(check: Callable[[], Awaitable[bool]], what: str, timeout_s: float) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from simulators.demo import warehouse
+from simulators.demo.gate import FAR_M, HURRY_M_S, STANDS_M, Gate
 from simulators.demo.proof import Evidence, Stock, gather
 from simulators.demo.show import Show
 from simulators.demo.stage import Agent, Stage, wait_until
@@ -34,22 +35,30 @@ class Story:
         self.stage, self.plan = stage, plan
         self._show, self._rng = show, rng
         self.dock = Worker(
-            "received", stage.dock.station, stage.dock.scanner, camera=stage.camera, pace_s=PACE_S
+            "received", stage.dock.station, stage.dock_scanner, camera=stage.camera, pace_s=PACE_S
         )
-        self.picker = Worker("picked", stage.picker.station, stage.picker.scanner, pace_s=PACE_S)
+        self.picker = Worker("picked", stage.picker.station, stage.picker_scanner, pace_s=PACE_S)
+        self.gate = Gate(stage.reader, stage.gate.station, plan.passing, warehouse.STRAY, seed=rng.random())
+        self._passed: list[Handled] = []
+        self._cut = asyncio.Event()
         self._restarting: asyncio.Task[None] | None = None
 
     @property
     def handled(self) -> list[Handled]:
-        """Every physical thing that went through somebody's hands."""
-        return [*self.dock.handled, *self.picker.handled]
+        """Every physical thing that went through somebody's hands, or through the gate."""
+        return [*self.dock.handled, *self._passed, *self.picker.handled]
 
     async def tell(self) -> None:
         """From the first master data to the last pick, faults and all; the network is whole at the end."""
         await self._set_up()
-        await self._receive()
-        await self._order()
-        await self._pick()
+        rounds = asyncio.create_task(self.gate.run())
+        try:
+            await asyncio.gather(self._receive(), self._pass_the_gate())
+            await self._order()
+            await asyncio.gather(self._pick(), self._pass_again())
+        finally:
+            rounds.cancel()
+            await asyncio.gather(rounds, return_exceptions=True)
 
     # --- set-up --------------------------------------------------------------------------------------------
 
@@ -67,20 +76,18 @@ class Story:
                     "location": shelf, "delta": warehouse.OPENING_STOCK, "reason": "opening_stock",
                 },
             )  # fmt: skip
-        lines = [{"sku": sku, "quantity": quantity} for sku, quantity in self.plan.received.items()]
-        await central.post(
-            "/v1/purchase-orders",
-            {
-                "id": warehouse.PURCHASE_ORDER,
-                "site": warehouse.SITE,
-                "supplier": "Acme Foods",
-                "lines": lines,
-            },
-        )
-        units = self.plan.received.total()
+        bought = {
+            warehouse.PURCHASE_ORDER: self.plan.received,
+            warehouse.TAGGED_ORDER: self.plan.expected_at_gate,
+        }
+        for order, units in bought.items():
+            lines = [{"sku": sku, "quantity": quantity} for sku, quantity in units.items()]
+            body = {"id": order, "site": warehouse.SITE, "supplier": "Acme Foods", "lines": lines}
+            await central.post("/v1/purchase-orders", body)
+        over = " and ".join(f"{order} over {units.total()} units" for order, units in bought.items())
         self._show.happened(
             f"{len(warehouse.PRODUCTS)} items, {len(warehouse.LOCATIONS)} locations, opening stock on"
-            f" {len(warehouse.ON_SHELVES)} shelves, purchase order {warehouse.PURCHASE_ORDER} over {units} units"
+            f" {len(warehouse.ON_SHELVES)} shelves, purchase orders {over}"
         )
 
     # --- receiving -----------------------------------------------------------------------------------------
@@ -120,6 +127,40 @@ class Story:
         refused = ", ".join(f"{n} {outcome}" for outcome, n in Counter(worker.not_counted).items())
         note = f"; double reads and strange labels: {refused}" if refused else ""
         self._show.happened(f"{len(worker.handled)} labels {what}, {units} units{note}")
+
+    # --- the gate ------------------------------------------------------------------------------------------
+
+    async def _pass_the_gate(self) -> None:
+        """A pallet comes in; meanwhile the others go on."""
+        gate, agent, faults = self.gate, self.stage.gate, self.plan.gate_faults
+        cases = len(self.plan.passing)
+        await agent.station.until("did not know the order", knows_the_order, SYNC_TIMEOUT_S)
+        if "cut" in faults:
+            await self._cut.wait()
+        self._show.happened(f"gate-1: a pallet of {cases} tagged cases for {warehouse.TAGGED_ORDER} comes in")
+        await gate.drive(STANDS_M)
+        if "kill" in faults:
+            recorded = (agent.station.state or {}).get("count", 0)
+            await agent.program.kill()
+            self._show.happened(
+                f"gate-1: {recorded} of {cases} are in, and the agent was killed (SIGKILL); the pallet stands there"
+            )
+            await self._restart(agent)
+        await gate.drive(FAR_M)
+        self._passed = await gate.handled()
+        self._gate_says(f"{len(self._passed)} cases are in")
+
+    async def _pass_again(self) -> None:
+        """It is driven out, and in again: nothing of that counts."""
+        gate = self.gate
+        await gate.drive(-FAR_M, HURRY_M_S)
+        self._gate_says(f"out again, {_told(await gate.passed())}")
+        await gate.drive(FAR_M, HURRY_M_S)
+        self._gate_says(f"in again, {_told(await gate.passed())}")
+
+    def _gate_says(self, what: str) -> None:
+        read = sorted(self.gate.times_read[goods.label.text] for goods in self.plan.passing)
+        self._show.happened(f"gate-1: {what} (each was read {read[0]} to {read[-1]} times by now)")
 
     # --- selling and picking -------------------------------------------------------------------------------
 
@@ -184,7 +225,8 @@ class Story:
         match fault:
             case "cut":
                 await stage.cable.cut()
-                self._show.happened("the network of both agents is cut; scanning goes on")
+                self._cut.set()
+                self._show.happened("the network of all agents is cut; scanning goes on")
             case "heal":
                 queued = (await worker.station.read())["status"]["queued"]
                 stage.cable.heal()
@@ -221,7 +263,11 @@ class Story:
 
     async def evidence(self) -> Evidence:
         """What everybody says about it now."""
-        documents = {"received": warehouse.PURCHASE_ORDER, "picked": warehouse.ORDER}
+        documents = {
+            self.stage.dock.name: warehouse.PURCHASE_ORDER,
+            self.stage.gate.name: warehouse.TAGGED_ORDER,
+            self.stage.picker.name: warehouse.ORDER,
+        }
         stations = [agent.station for agent in self.stage.agents]
         return await gather(self.stage.central, stations, self.handled, documents, self._expected_stock())
 
@@ -237,6 +283,16 @@ class Story:
             sku: Stock(total[sku], total[sku] - ordered.get(sku, 0), picked[sku])
             for sku in warehouse.PRODUCTS
         }
+
+
+def knows_the_order(state: State) -> bool:
+    """Whether the gate waits for the tagged cases."""
+    return any(order["document"] == warehouse.TAGGED_ORDER for order in state["job"]["orders"])
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    """What the gate's screen says of a passage."""
+    return "the screen says: " + ", ".join(f"{count} {tally}" for tally, count in counts.items())
 
 
 def is_online(state: State) -> bool:

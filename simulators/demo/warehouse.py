@@ -6,16 +6,21 @@ the tests' shorter runs differ in nothing else.
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from simulators import labels
 from simulators.symbols import FNC1, check_digit
+from simulators.tags import FULL_CASE, sgtin_96
 
 SITE: Final = "lej1"
 DOCK: Final = "DOCK-1"
+GATE: Final = "GATE-1"
+"""Where the tagged pallet comes in."""
 PURCHASE_ORDER: Final = "PO-1001"
+TAGGED_ORDER: Final = "PO-1002"
+"""What comes through the gate."""
 ORDER: Final = "WEB-2001"
 CHANNEL: Final = "webshop"
 ADA: Final = {"id": "op-1", "name": "Ada", "badge": "BADGE-1"}
@@ -99,15 +104,23 @@ ON_SHELVES: Final = {
     "B-01": Product("MUG", "Stoneware mug", 203),
 }
 """What lies on the shelves already, in walking order."""
-PRODUCTS: Final = {product.sku: product for product in (*ARRIVING, *ON_SHELVES.values())}
+IN_TAGGED_CASES: Final = (
+    Product("JUICE", "Apple juice, 1 l", 301),
+    Product("BEANS", "Baked beans, 400 g", 302),
+)
+"""What comes in cases with tags."""
+PRODUCTS: Final = {product.sku: product for product in (*ARRIVING, *IN_TAGGED_CASES, *ON_SHELVES.values())}
 OPENING_STOCK: Final = 20
 LOCATIONS: Final = (
     {"id": DOCK, "site": SITE, "zone": "dock", "walk_order": 10},
+    {"id": GATE, "site": SITE, "zone": "dock", "walk_order": 11},
     *(
         {"id": shelf, "site": SITE, "zone": "shelves", "walk_order": 20 + 10 * place}
         for place, shelf in enumerate(ON_SHELVES)
     ),
 )
+STRAY: Final = sgtin_96(IN_TAGGED_CASES[0].case_gtin, 999_999, filter_value=FULL_CASE)
+"""A tagged case that is parked near the gate all the time: heard, and never received."""
 STRANGE_LABEL: Final = Label("THANK YOU FOR SHOPPING", TEXT)
 """A code that nobody knows: a sticker on the box."""
 
@@ -128,19 +141,45 @@ class Plan:
     arriving_faults: Mapping[int, str]
     """cut, kill, heal, broker; bounce, strange, again: what happens at which place."""
     picking_faults: Mapping[int, str]
+    passing: tuple[Goods, ...] = ()
+    """What is on the pallet that passes the gate."""
+    gate_faults: frozenset[str] = frozenset()
+    """cut: it passes while the network is cut; kill: the agent is killed while it stands in the gate."""
+
+    @property
+    def expected_at_gate(self) -> Counter[str]:
+        """Base units by SKU on the pallet."""
+        return _units(self.passing)
 
     @property
     def received(self) -> Counter[str]:
         """Base units by SKU that arrive."""
-        total: Counter[str] = Counter()
-        for goods in self.arriving:
-            total[goods.sku] += goods.quantity
-        return total
+        return _units(self.arriving)
 
     @property
     def picks(self) -> int:
         """How many labels the picker scans."""
         return sum(len(list(pieces(sku, quantity))) for sku, quantity in self.ordered.items())
+
+
+def _units(goods: Iterable[Goods]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for one in goods:
+        total[one.sku] += one.quantity
+    return total
+
+
+def tagged(product: Product, serial: int) -> Goods:
+    """One case with a tag: its label is its EPC, as the station shows it."""
+    epc = sgtin_96(product.case_gtin, serial, filter_value=FULL_CASE)
+    return Goods(Label(epc, ""), product.sku, CASE_UNITS)
+
+
+def tagged_cases(count: int) -> tuple[Goods, ...]:
+    """So many, of the tagged products in turn."""
+    return tuple(
+        tagged(IN_TAGGED_CASES[place % len(IN_TAGGED_CASES)], 1000 + place) for place in range(count)
+    )
 
 
 def piece(product: Product) -> Goods:
@@ -167,7 +206,7 @@ def pieces(sku: str, quantity: int) -> Iterator[Goods]:
 
 
 def full_plan(rng: random.Random) -> Plan:
-    """The demo: 36 pieces and 12 cases arrive, 16 labels are picked, and everything fails once."""
+    """The demo: 36 pieces and 12 cases arrive, 50 pass the gate, 16 labels are picked, and everything fails once."""
     loose = [piece(product) for _ in range(6) for product in IN_PIECES]
     cases = [case(IN_CASES[n % 2], f"{rng.randrange(10**8):08d}", on_camera=True) for n in range(12)]
     return Plan(
@@ -179,6 +218,8 @@ def full_plan(rng: random.Random) -> Plan:
             5: "bounce", 8: "strange", 12: "cut", 17: "bounce", 21: "kill", 26: "again", 30: "heal", 38: "broker",
         },
         picking_faults={2: "strange", 4: "cut", 7: "bounce", 10: "heal"},
+        passing=tagged_cases(50),
+        gate_faults=frozenset({"cut", "kill"}),
     )  # fmt: skip
 
 
@@ -192,6 +233,7 @@ def short_plan() -> Plan:
         operators=(),
         arriving_faults={},
         picking_faults={},
+        passing=tagged_cases(4),
     )
 
 

@@ -38,9 +38,10 @@ class CannotGoOn(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """One physical thing that went through the worker's hands, and the event that the station showed for it."""
+    """One physical thing that went through somebody's hands or a gate, and the event that the station showed."""
 
     flow: str
+    station: str
     goods: Goods
     event_id: str
     rescanned: bool
@@ -90,7 +91,7 @@ class Worker:
             broke = answer == "broke"
         event_id = str(entry["event_id"])
         self._answered_at[goods.label.text] = time.monotonic()
-        handled = Handled(self.flow, goods, event_id, scans > 1, broke and scans == 1)
+        handled = Handled(self.flow, self.station.name, goods, event_id, scans > 1, broke and scans == 1)
         self.handled.append(handled)
         if bounce:
             self._note(await self._until(lambda state: outcome(state) not in (None, "ok"), NOTICE_TIMEOUT_S))

@@ -85,13 +85,38 @@ def test_the_whole_demo_proves_itself(clean, marked):
     assert ran.returncode == 0, ran.stdout + ran.stderr
     proof = PROOF.search(ran.stdout)
     assert proof is not None, ran.stdout
-    assert proof.groups() == ("64", "64", "64")
+    assert proof.groups() == ("114", "114", "114")
+    assert (
+        "received at gate-1: 50 scanned, 50 OK'd, 50 recorded (600 units handled, 600 in the books)"
+        in ran.stdout
+    )
+    for way, tally in (("out", "outward"), ("in", "duplicate")):
+        told = re.search(rf"{way} again, the screen says: .*?(\d+) {tally}", ran.stdout)
+        assert told is not None, ran.stdout
+        assert int(told[1]) >= 40, "a busy machine misses some"
     for said in ("is cut", "SIGKILL", "is whole again", "without its memory", "dashboard", "sign in with"):
         assert said in ran.stdout
     assert "\x1b" not in ran.stdout
     moments = {what: float(when) for when, what in MOMENT.findall(ran.stdout)}
     assert moments[proof[0]] - moments["they are up:"] < 60
     assert list(marked.iterdir()) == []
+
+
+def test_a_tag_of_the_gate_that_vanishes_from_the_ledger_is_named(clean, marked):
+    victim: dict[str, str] = {}
+
+    async def delete_a_movement(stage: Stage, story: Story) -> None:
+        one = next(one for one in story.handled if one.station == "gate-1")
+        victim.update(event=one.event_id, code=one.goods.label.text)
+        async with asyncio.timeout(20):
+            while not _deleted_from_ledger(stage.database, one.event_id):
+                await asyncio.sleep(0.1)
+
+    status, said = quick(clean, delete_a_movement)
+    assert status == 1, said
+    assert "1 lost, 0 twice" in said
+    assert f"lost: event {victim['event']}, code {victim['code']}" in said
+    assert "not in central's movements" in said
 
 
 def quick(folder: Path, before_proof, *, exit_when_proven: bool = True, show=Show) -> tuple[int, str]:

@@ -7,19 +7,19 @@ import pytest
 
 from simulators.demo import warehouse
 from simulators.demo.proof import Evidence, Movement, Stock, Verdict, compare
-from simulators.demo.warehouse import IN_CASES, IN_PIECES
+from simulators.demo.warehouse import IN_PIECES, IN_TAGGED_CASES
 from simulators.demo.worker import Handled
 
-TEA, OIL = warehouse.piece(IN_PIECES[0]), warehouse.case(IN_CASES[0], "0001", on_camera=True)
+TEA, JUICE = warehouse.piece(IN_PIECES[0]), warehouse.tagged(IN_TAGGED_CASES[0], 1)
 
 
 def everything_fits() -> Evidence:
     handled = [
-        Handled("received", TEA, "e1", rescanned=False, found_listed=False),
-        Handled("received", OIL, "e2", rescanned=True, found_listed=False),
-        Handled("picked", TEA, "e3", rescanned=False, found_listed=True),
+        Handled("received", "dock-1", TEA, "e1", rescanned=False, found_listed=False),
+        Handled("received", "gate-1", JUICE, "e2", rescanned=True, found_listed=False),
+        Handled("picked", "picker-1", TEA, "e3", rescanned=False, found_listed=True),
     ]
-    documents = {"received": "PO-1", "picked": "SO-1"}
+    documents = {"dock-1": "PO-1", "gate-1": "PO-2", "picker-1": "SO-1"}
     codes = {one.event_id: one.goods.label.text for one in handled}
     return Evidence(
         handled=handled,
@@ -27,7 +27,13 @@ def everything_fits() -> Evidence:
         oks={"e1": codes["e1"], "e2": codes["e2"]},
         movements=[
             Movement(
-                one.event_id, one.flow, one.goods.sku, one.goods.quantity, "accepted", documents[one.flow]
+                one.event_id,
+                one.flow,
+                one.station,
+                one.goods.sku,
+                one.goods.quantity,
+                "accepted",
+                documents[one.station],
             )
             for one in handled
         ],
@@ -52,9 +58,10 @@ def test_everything_fits():
     verdict = compare(everything_fits())
     assert verdict.proven
     assert verdict.summary() == "scanned = OK'd = recorded, 0 lost, 0 twice (3 = 3 = 3)"
-    assert verdict.numbers()[0] == (
-        "received: 2 scanned, 2 OK'd, 2 recorded (13 units handled, 13 in the books)"
-    )
+    assert verdict.numbers()[:2] == [
+        "received at dock-1: 1 scanned, 1 OK'd, 1 recorded (1 units handled, 1 in the books)",
+        "received at gate-1: 1 scanned, 1 OK'd, 1 recorded (12 units handled, 12 in the books)",
+    ]
 
 
 def test_nothing_at_all_proves_nothing_wrong():
@@ -104,7 +111,7 @@ def test_one_event_booked_twice():
 
 def test_a_double_read_that_was_counted():
     evidence = everything_fits()
-    extra = Movement("e9", "received", TEA.sku, 1, "accepted", "PO-1")
+    extra = Movement("e9", "received", "dock-1", TEA.sku, 1, "accepted", "PO-1")
     counted = {"e9": TEA.label.text}
     verdict = compare(
         replace(
@@ -117,6 +124,21 @@ def test_a_double_read_that_was_counted():
     assert only(verdict).startswith("twice: event e9")
     assert "nobody handled anything for it" in only(verdict)
     assert "(3 / 4 / 4)" in verdict.summary()
+
+
+def test_a_stray_tag_that_the_gate_counted():
+    evidence = everything_fits()
+    extra = Movement("e9", "received", "gate-1", JUICE.sku, 12, "discrepant", "PO-2")
+    verdict = compare(
+        replace(
+            evidence,
+            movements=[*evidence.movements, extra],
+            listed={**evidence.listed, "e9": warehouse.STRAY},
+            oks={**evidence.oks, "e9": warehouse.STRAY},
+        )
+    )
+    assert only(verdict).startswith("twice: event e9, received 12 × JUICE")
+    assert verdict.numbers()[1].startswith("received at gate-1: 1 scanned, 2 OK'd, 2 recorded")
 
 
 def test_a_station_that_lists_what_nobody_handled_and_central_does_not_have():
@@ -134,6 +156,7 @@ def test_a_station_that_lists_what_nobody_handled_and_central_does_not_have():
         {"outcome": "rejected"},
         {"document": None},
         {"flow": "picked"},
+        {"station": "picker-1"},
     ],
 )
 def test_an_event_that_was_booked_as_something_else(change):
@@ -164,5 +187,7 @@ def test_the_plan_never_shows_the_same_label_twice_in_a_row():
     assert all(first != second for first, second in pairwise(texts))
     assert plan.received.total() == 36 + 12 * 12
     assert plan.picks == 16
+    assert len({goods.label.text for goods in plan.passing} - {warehouse.STRAY}) == 50
+    assert plan.expected_at_gate == {"JUICE": 300, "BEANS": 300}
     assert max(plan.arriving_faults) < len(texts)
     assert max(plan.picking_faults) < plan.picks
