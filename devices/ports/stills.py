@@ -59,6 +59,7 @@ class Stills:
         self._ours = re.compile(rf"\d{{8}}T\d{{6}}\.\d{{6}}Z-{re.escape(self._device)}-[0-9a-f]{{16}}\.jpg")
         self._jobs: queue.Queue[_Job | None] = queue.Queue(MAX_WAITING)
         self._writer: threading.Thread | None = None
+        self._closing = False
         self._missed = 0
         self._kept: deque[tuple[str, int]] | None = None
         self._bytes = 0
@@ -99,9 +100,10 @@ class Stills:
 
     def close(self) -> None:
         """Let what waits be written, for `CLOSE_S` at the most."""
+        self._closing = True
         if self._writer is not None:
-            with suppress(queue.Full):
-                self._jobs.put(None, timeout=CLOSE_S)
+            with suppress(queue.Full):  # then it will see that there is no more when it has written these
+                self._jobs.put_nowait(None)
             self._writer.join(CLOSE_S)
 
     def _name(self, codes: list[BarcodeRead]) -> str:
@@ -112,7 +114,7 @@ class Stills:
     # --- in the writer's thread ---------------------------------------------------------------------------------
 
     def _write_all(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while not (self._closing and self._jobs.empty()) and (job := self._jobs.get()) is not None:
             try:
                 self._write(job.path, opencv.encode_jpeg(job.pixels, _QUALITY))
             except (OSError, ValueError) as problem:

@@ -4,11 +4,14 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -20,6 +23,7 @@ from simulators.hardware.device import Thing
 from simulators.hardware.rig import Rig
 from tests.e2e.foreign.central import Central
 from tests.support.agents import LAMP_GS1, MILK, MILK_CASE, ROOT, SSCC, STRANGE, AgentProgram, pick, site
+from tests.support.pictures import pour, symbol
 from tests.support.tags import sgtin, sscc
 from tests.support.wait import eventually
 
@@ -197,6 +201,30 @@ def test_an_image_is_one_scan_however_often_the_agent_starts(tmp_path: Path, not
         program.close()
 
 
+def test_a_dispute_finds_the_picture_in_which_a_code_was_read(tmp_path: Path):
+    pipe, stills = tmp_path / "pipe", tmp_path / "stills"
+    os.mkfifo(pipe)
+    program = AgentProgram(tmp_path / "agent", {"dock": "receive"})
+    with program.config.open("a") as config:
+        config.write(
+            f'[[devices]]\nname = "eye"\ndriver = "camera"\nport = "camera://{pipe}?stills={stills}"\n'
+            '[[stations]]\nname = "belt"\ndevices = ["eye"]\nworkflow = "receive"\nlocation = "DOCK-1"\n'
+        )
+    try:
+        program.know()
+        program.start()
+        Thread(target=pour, args=(pipe, 75, symbol(MILK, "EAN13")), daemon=True).start()
+        eventually(lambda: program.state("belt")["count"] == 1, 20)
+        eventually(lambda: list(stills.glob("*.jpg")), 10)
+    finally:
+        program.close()
+    with closing(sqlite3.connect(program.folder / "data" / "journal.db")) as journal:
+        blobs = re.findall(r"X'([0-9A-F]+)'", "".join(journal.iterdump()))
+    named = re.findall(rb'"still":"([^"]+)"', b"".join(map(bytes.fromhex, blobs)))
+    assert named == [str(path).encode() for path in stills.iterdir()]
+    assert [code.text for code in zxingcpp.read_barcodes(cv2.imread(named[0].decode()))] == [MILK]
+
+
 def test_a_gate_counts_each_tag_once_and_says_how_its_reader_is(broker, tmp_path: Path):
     program = AgentProgram(tmp_path / "agent", {"dock": "receive"}, broker=broker.port)
     central = Central(broker.host, broker.port).start()
@@ -251,16 +279,19 @@ def test_a_gate_counts_each_tag_once_and_says_how_its_reader_is(broker, tmp_path
     ]
 
 
-def test_a_recording_is_no_device_of_an_agent(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("driver", "recording"), [("text-line", "/recording"), ("camera", "/walk.mp4")], ids=["bytes", "film"]
+)
+def test_a_recording_is_no_device_of_an_agent(tmp_path: Path, driver: str, recording: str):
     config = tmp_path / "agent.toml"
     config.write_text(
         '[agent]\nid = "a"\nsite = "s"\ndata_dir = "d"\n[mqtt]\nurl = "mqtt://h"\n[http]\nlisten = ":0"\n'
-        '[[devices]]\nname = "old"\ndriver = "text-line"\nport = "file:///recording"\n'
+        f'[[devices]]\nname = "old"\ndriver = "{driver}"\nport = "file://{recording}"\n'
         '[[stations]]\nname = "x"\ndevices = ["old"]\nworkflow = "receive"\nlocation = "D"\n'
     )
     status, said = run(config)
     assert status == 2
-    assert ":13:" in said and "at every start" in said and "tallyman read" in said
+    assert ":12:" in said and "at every start" in said and "tallyman read" in said
 
 
 def run(config: Path) -> tuple[int, str]:

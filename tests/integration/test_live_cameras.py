@@ -17,18 +17,10 @@ import pytest
 from devices import BarcodeRead, Moment, Read
 from devices.driver import Frame
 from devices.drivers.camera import Camera
-from tests.support.pictures import Image, jpeg, scene, watching
+from tests.support.pictures import PAUSE_S, Image, jpeg, noisy, pour, scene, watching
 from tests.support.wait import eventually_async
 
 A, B = scene("A"), scene("B")
-PAUSE_S = 0.04
-
-
-def noisy(image: Image, number: int) -> Image:
-    """As a sensor delivers it: no two pictures of the same thing are alike."""
-    picture = image.copy()
-    picture[0, number % picture.shape[1]] ^= 0x3F
-    return picture
 
 
 class NetworkCamera:
@@ -194,14 +186,6 @@ async def test_nobody_at_the_address_is_said_so() -> None:
             reason = bench.reader.status.reason or ""
             assert reason.startswith("camera ") and "cannot be opened: " in reason
             assert "Connection refused" in reason
-
-
-def pour(pipe: Path, pictures: int, image: Image) -> None:
-    """A program that writes Motion JPEG into a pipe, and ends."""
-    with suppress(BrokenPipeError), pipe.open("wb", buffering=0) as file:
-        for number in range(pictures):
-            file.write(jpeg(noisy(image, number)))
-            time.sleep(PAUSE_S)
 
 
 async def test_a_pipe_is_a_camera_and_is_waited_for(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Symbols drawn for a test, as pictures and films, and a camera that reads them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -39,6 +40,25 @@ def png(image: Image) -> bytes:
 
 def jpeg(image: Image) -> bytes:
     return cv2.imencode(".jpg", image)[1].tobytes()
+
+
+# What a test's camera takes for a picture.
+PAUSE_S = 0.04
+
+
+def noisy(image: Image, number: int) -> Image:
+    """As a sensor delivers it: no two pictures of the same thing are alike."""
+    picture = image.copy()
+    picture[0, number % picture.shape[1]] ^= 0x3F
+    return picture
+
+
+def pour(pipe: Path, pictures: int, image: Image) -> None:
+    """A program that writes Motion JPEG into a pipe, and ends."""
+    with suppress(BrokenPipeError), pipe.open("wb", buffering=0) as file:
+        for number in range(pictures):
+            file.write(jpeg(noisy(image, number)))
+            time.sleep(PAUSE_S)
 
 
 # How each container is written here; OpenCV's own writer knows no raw stream.
