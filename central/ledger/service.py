@@ -269,10 +269,10 @@ class Ledger:
             except sa.exc.TimeoutError as error:
                 raise self._is_down(str(error)) from error
             except sa.exc.DBAPIError as error:
-                if not _passes_by_itself(error):
-                    if _is_gone(error):
-                        raise self._is_down(str(error.orig)) from error
+                if _is_to_blame(error):
                     raise
+                if not _passes_by_itself(error):
+                    raise self._is_down(str(error.orig)) from error
                 why = str(error.orig)
             else:
                 if self.down is not None:
@@ -339,10 +339,13 @@ def _passes_by_itself(error: sa.exc.DBAPIError) -> bool:
     return state in _RETRY_STATES or any(text in str(error.orig) for text in _SQLITE_BUSY)
 
 
-def _is_gone(error: sa.exc.DBAPIError) -> bool:
-    """The connection or the database is away, the disk is full: nothing that a command is to blame for."""
+def _is_to_blame(error: sa.exc.DBAPIError) -> bool:
+    """Whether a value is refused, so that a command is to blame and is set aside alone. Whatever else it is (away,
+    full, corrupt, tables of another version), no fact may lose its entries for it: who waits asks again.
+    """
     state = getattr(error.orig, "sqlstate", None)
-    if error.connection_invalidated or (state is None and isinstance(error, sa.exc.OperationalError)):
-        return True
-    # Classes 08 connection, 53 out of resources, 57 operator intervention, 58 system error, 25006 read-only.
-    return state is not None and (state[:2] in ("08", "53", "57", "58") or state == "25006")
+    if state is None:  # SQLite has no codes, and what a driver refuses itself has none
+        refused = (sa.exc.DataError, sa.exc.IntegrityError, sa.exc.ProgrammingError)
+        return isinstance(error, refused) and not error.connection_invalidated
+    # Classes 22 data exception, 23 integrity constraint violation, 54 program limit exceeded (a row too large …).
+    return state[:2] in ("22", "23", "54")

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 import structlog
@@ -12,6 +14,7 @@ from msgspec.structs import replace
 
 from central import reference, tables
 from central.database import open_engine, reading, writing
+from central.ledger import service
 from central.ledger.commands import (
     Adjust,
     AnswerHello,
@@ -662,6 +665,40 @@ async def test_a_database_that_answers_again_is_used_again(
     broken = False
     assert (await books.do(reserve())).problem == "insufficient-stock"
     assert books.ledger.down is None
+
+
+async def test_a_database_that_is_broken_costs_no_fact_its_entries(books: Books) -> None:
+    """A table that is gone, a page that cannot be read: no event is to blame, so none is set aside for it."""
+    dock = Stream()
+    batch = dock.said("received", sku="SKU-1", quantity=3, to_location="A-01")
+    with writing(books.engine) as connection:
+        connection.exec_driver_sql("ALTER TABLE balance RENAME TO lost")
+    with pytest.raises(LedgerDown, match="balance"):
+        await books.do(batch)
+    with writing(books.engine) as connection:
+        connection.exec_driver_sql("ALTER TABLE lost RENAME TO balance")
+    assert await books.verdict(batch) == ("accepted", None)
+    assert books.available() == {"on_hand": 3, "available": 3}
+
+
+@pytest.mark.parametrize(
+    ("error", "to_blame"),
+    [
+        (
+            sa.exc.DatabaseError("SELECT", {}, sqlite3.DatabaseError("database disk image is malformed")),
+            False,
+        ),
+        (sa.exc.InternalError("SELECT", {}, psycopg.errors.IndexCorrupted()), False),
+        (sa.exc.DataError("INSERT", {}, psycopg.errors.NumericValueOutOfRange()), True),
+        (sa.exc.OperationalError("INSERT", {}, psycopg.errors.ProgramLimitExceeded()), True),
+        (
+            sa.exc.ProgrammingError("INSERT", {}, sqlite3.ProgrammingError("type 'set' is not supported")),
+            True,
+        ),
+    ],
+)
+def test_what_a_command_is_to_blame_for(error: sa.exc.DBAPIError, to_blame: bool) -> None:
+    assert service._is_to_blame(error) == to_blame
 
 
 async def test_a_transaction_in_the_way_of_others_is_tried_again_and_not_for_ever(
