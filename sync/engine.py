@@ -412,8 +412,9 @@ class Engine:
         """An answer may lower `acked`, also below what was `safe` before a restore: central applies strictly at
         `acked + 1`, so it has nothing of what is above, whatever it once said. Returns what the journal is to forget.
         """
+        lowered = acked < max(stream.acked, stream.safe)
         stream.acked = acked
-        again = stream.lack_again(max(acked + 1, stream.first_kept), stream.last)
+        again = lowered and stream.lack_again(max(acked + 1, stream.first_kept), stream.last)
         return ((stream.incarnation, acked),) if again else ()
 
     def _unreadable(self, ack: Ack) -> list[Action]:

@@ -489,6 +489,13 @@ def test_an_incarnation_left_for_another_is_listed_only_while_it_holds_something
     assert [i["incarnation"] for i in listed] == [B, C], "what was moved is not lost"
 
 
+def test_what_was_entered_elsewhere_is_not_looked_for_at_its_old_place() -> None:
+    desk = online(Stream(A, last=9, acked=3, safe=3, left=True, lacking=Ranges()), Stream(B))
+    desk.hold_reads = True
+    desk.answer(A, 3), desk.answer(B, 0)
+    assert desk.held == [] and desk.engine.queued == 0
+
+
 def test_a_fork_that_is_mended_offline_is_told_at_the_next_connect() -> None:
     desk = answered()
     desk.engine.disconnected()
