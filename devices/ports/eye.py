@@ -175,6 +175,12 @@ def main(parent: Parent) -> None:
     parent.wait()
 
 
+_NOT_OPENED = (
+    "it is no camera, it delivers something else than pictures (of a camera's nodes, take index0), or another program"
+    " uses it"
+)
+
+
 def _open(source: Source) -> "tuple[cv2.VideoCapture, dict[str, Any]] | str":
     import cv2  # noqa: PLC0415 - imported in the process that looks, and nowhere else
 
@@ -196,7 +202,7 @@ def _open(source: Source) -> "tuple[cv2.VideoCapture, dict[str, Any]] | str":
     except cv2.error as problem:
         return str(problem.err)
     if not capture.isOpened():
-        return "OpenCV says no more"
+        return _NOT_OPENED if source.kind == "device" else "nothing there that FFmpeg knows as pictures"
     for name, value in zip(asked[::2], asked[1::2], strict=True):
         capture.set(name, value)  # what came of it is seen in the pictures
     code = max(0, int(capture.get(cv2.CAP_PROP_FOURCC)))

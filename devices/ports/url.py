@@ -210,6 +210,8 @@ def parse_port(url: str) -> Port:
             f"port {what!r} is not a URL: {problem}; write it like {EXAMPLES['serial']}"
         ) from None
     if scheme not in EXAMPLES or parts.scheme != scheme:
+        if url.startswith("/"):
+            raise Misconfigured(f"port {what!r}: a path alone is no port; write {_kind_of(url)}://{what}")
         known = "" if "://" in url else f"; write it like {EXAMPLES['serial']}"
         raise Misconfigured(f"port {what!r}: unknown kind {scheme!r}{nearest(scheme, EXAMPLES)}{known}")
     if "#" in url:
@@ -226,6 +228,21 @@ def parse_port(url: str) -> Port:
     elif parts.netloc or not path.startswith("/") or path == "/" or "\x00" in path:
         raise Misconfigured(f"port {what!r}: needs a path after three slashes, like {EXAMPLES[scheme]}")
     return Port(url, scheme, path, host, number_, dict(query))
+
+
+# What kind of port such a path is.
+_KINDS = {
+    "/dev/video": "camera",
+    "/dev/v4l/": "camera",
+    "/dev/input/": "evdev",
+    "/dev/hidraw": "hidraw",
+    "/dev/tallyman/hidraw": "hidraw",
+    "/dev/": "serial",
+}
+
+
+def _kind_of(path: str) -> str:
+    return next((kind for beginning, kind in _KINDS.items() if path.startswith(beginning)), "file")
 
 
 # An option that can only be a secret, which has no place in a URL. Its file has one.

@@ -64,6 +64,9 @@ def test_the_command_prints_one_object_per_read(tmp_path: Path, capsys: pytest.C
         ("camera", "file:///no/such/image.png", 1, "there is no /no/such/image.png"),
         ("text-line", "serial:/dev/x", 2, None),
         ("text-lime", "tcp://127.0.0.1:1", 2, "did you mean text-line?"),
+        ("camera", "/dev/video0", 2, "a path alone is no port; write camera:///dev/video0"),
+        ("text-line", "/dev/ttyACM0", 2, "write serial:///dev/ttyACM0"),
+        ("camera", "/tmp/walk.mp4", 2, "write file:///tmp/walk.mp4"),
         ("text-line", "tcp://127.0.0.1:1?bad=1", 2, "unknown option 'bad'"),
     ],
 )
