@@ -315,28 +315,36 @@ class Store:
         if incarnation != self.incarnation:
             return self.streams()
         base, last = self._number << SEQUENCE_BITS, self.last
-        moving = self._raw.execute(
-            "SELECT key, text, recorded_ms FROM event WHERE key > ? AND (outcome IS NULL OR outcome = ? OR key >"
-            " ? + (SELECT safe FROM incarnation WHERE id = ?)) ORDER BY key",
-            (base, OUTCOMES.index("conflict"), base, incarnation),
-        ).fetchall()
         self._raw.execute("UPDATE incarnation SET last = ?, forked = 1 WHERE id = ?", (last, incarnation))
-        self._raw.executemany("DELETE FROM event WHERE key = ?", [(key,) for key, _, _ in moving])
+        safe = self._one("SELECT safe FROM incarnation WHERE id = ?", (incarnation,))
         self._begin_incarnation()
-        for sequence, (_, text, recorded_ms) in enumerate(moving, 1):
-            event = _event.decode(text)
-            event.data.pop("previous", None)
-            event.incarnation, event.sequence = self.incarnation, messages.sequence_text(sequence)
-            if sequence == 1:
-                event.data["previous"] = self._previous
-            self.insert([(self._number << SEQUENCE_BITS) + sequence, messages.encode(event), recorded_ms])
-        self.last = len(moving)
+        moving = (
+            "SELECT key, text, recorded_ms FROM event WHERE key > ? AND key <= ?"
+            " AND (outcome IS NULL OR outcome = ? OR key > ?) ORDER BY key LIMIT ?"
+        )
+        bounds, above = (base + last, OUTCOMES.index("conflict"), base + safe, ROWS_PER_STATEMENT), base
+        while rows := self._raw.execute(moving, (above, *bounds)).fetchall():
+            self._raw.executemany("DELETE FROM event WHERE key = ?", [(key,) for key, _, _ in rows])
+            self.insert(
+                [value for _, text, recorded_ms in rows for value in self._entered(text, recorded_ms)]
+            )
+            above = rows[-1][0]
         self.queued = self._one("SELECT count(*) FROM event WHERE outcome IS NULL")
         return self.streams()
 
+    def _entered(self, text: bytes, recorded_ms: int) -> tuple[int, bytes, int]:
+        """The row of an event at the next place of the current incarnation."""
+        self.last += 1
+        event = _event.decode(text)
+        event.data.pop("previous", None)
+        event.incarnation, event.sequence = self.incarnation, messages.sequence_text(self.last)
+        if self.last == 1:
+            event.data["previous"] = self._previous
+        return (self._number << SEQUENCE_BITS) + self.last, messages.encode(event), recorded_ms
+
 
 class Reader:
-    """A connection of its own beside the writer's, read-only; opened at its first use."""
+    """A connection of its own beside the writer's, read-only; opened at its first use, and again after an error."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -346,6 +354,7 @@ class Reader:
         """Let go of the file."""
         if self._raw is not None:
             self._raw.close()
+            self._raw = None
 
     def recent(self, limit: int) -> list[Recorded]:
         """The newest events of all incarnations, newest first."""
@@ -389,7 +398,11 @@ class Reader:
     def _rows(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         if self._raw is None:
             self._raw = _driver(_engine(f"file:{self._path}?mode=ro"))
-        return self._raw.execute(statement, tuple(parameters)).fetchall()
+        try:
+            return self._raw.execute(statement, tuple(parameters)).fetchall()
+        except sqlite3.Error:
+            self.close()  # a connection that failed once may fail for ever; the next question opens another
+            raise
 
 
 class _Transaction:

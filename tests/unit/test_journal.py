@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,19 @@ async def test_reentering_moves_what_is_unsettled_under_its_own_ids(opened, tmp_
     assert [s.incarnation for s in await journal.reenter(old)] == [old, new], "asked again, nothing changes"
     [recorded] = await journal.append([draft("g")])
     assert (recorded.incarnation, recorded.sequence) == (new, 5)
+
+
+async def test_reentering_holds_only_a_few_events_in_memory_at_a_time(opened, tmp_path: Path) -> None:
+    journal = await opened()
+    await journal.append([draft(f"{n}", text="x" * 4000) for n in range(2_000)])
+    tracemalloc.start()
+    streams = await journal.reenter(journal.incarnation)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert streams[1].last == 2_000 and most < 2_000 * 4_000 / 2
+    events = texts(tmp_path / "journal.db")
+    assert [event["id"] for event in events] == [str(n) for n in range(2_000)]
+    assert [int(event["sequence"]) for event in events] == list(range(1, 2_001))
 
 
 async def test_the_first_event_of_a_forked_incarnation_can_move_too(opened, tmp_path: Path) -> None:
@@ -542,6 +556,16 @@ async def test_reading_a_file_that_is_gone_is_an_error_that_says_so(opened, tmp_
     with pytest.raises(JournalError, match="cannot be read"):
         await journal.recent(1)
     (tmp_path / "elsewhere").rename(tmp_path / "journal.db")
+    assert len(await journal.recent(1)) == 1
+
+
+async def test_a_reading_connection_that_failed_is_replaced(opened) -> None:
+    journal = await opened()
+    await journal.append([draft()])
+    assert len(await journal.recent(1)) == 1
+    journal._reader._raw.close()
+    with pytest.raises(JournalError, match="cannot be read"):
+        await journal.recent(1)
     assert len(await journal.recent(1)) == 1
 
 
