@@ -126,8 +126,15 @@ class ImageDriver(Protocol):
 
     def __init__(self, device: str, **options: Any) -> None: ...
 
+    @property
+    def warning(self) -> str | None:
+        """It works, but somebody should look: why."""
+
     def see(self, frame: Frame, now: Moment) -> list[Read]:
         """The codes in this image, each once."""
+
+    def close(self) -> None:
+        """The images ended: let go of what helps to decode them. Another one may still come."""
 
 
 Driver = ByteDriver | ImageDriver

@@ -194,9 +194,8 @@ async def pump_images(
         outcome = await loop.run_in_executor(thread, step)
         if isinstance(outcome, Ending):
             return outcome
-        warning = (
-            "; ".join(filter(None, (link.warning, stills.warning if stills is not None else None))) or None
-        )
+        warnings = (link.warning, driver.warning, stills.warning if stills is not None else None)
+        warning = "; ".join(filter(None, warnings)) or None
         if warning != told:
             told = warning
             ears.condition(True, warning)

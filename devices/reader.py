@@ -219,6 +219,7 @@ class Reader:
             # Runs after whatever the thread is at; waiting for that here would make stopping slow.
             stop.set()
             thread.submit(_let_go, opening, kept)
+            thread.submit(setup.image_driver.close)
             thread.shutdown(wait=False)
 
     def _ears(self) -> Ears:

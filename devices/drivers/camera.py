@@ -1,21 +1,21 @@
-"""Codes in pictures, by zxing-cpp.
+"""Codes in pictures.
 
 The one idea: one picture reports each code in it once; in a moving picture, a code is reported when it comes into
-view and again only after it was out of view for `again_ms`. zxing-cpp gives the content's bytes and the AIM id, so a
-camera's read is the same as a scanner's.
+view and again only after it was out of view for `again_ms`. How codes are found is `devices.vision`; what is reported
+has the content's bytes and the AIM id, so a camera's read is the same as a scanner's.
 """
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
+from devices import vision
 from devices.driver import Frame
 from devices.options import Option, number
-from devices.reads import BadFrame, BarcodeRead, Moment, Read, as_text
+from devices.reads import BadFrame, BarcodeRead, Moment, Read
+from devices.vision.decoder import BUDGET_MS, WHOLE, Decoder
+from devices.vision.sighting import Key, Sighting
+from devices.vision.symbologies import DEFAULT, names, percents
 
-if TYPE_CHECKING:
-    import zxingcpp
-
-# What is printed on goods and shelves. Every format more costs time in each frame and adds false readings.
-FORMATS = ("EANUPC", "Code128", "DataMatrix", "QRCode", "ITF", "Code39", "DataBar")
 # How many codes in view are remembered; a frame has room for fewer.
 MAX_IN_VIEW = 1024
 
@@ -25,53 +25,68 @@ class Camera:
 
     OPTIONS: ClassVar[tuple[Option, ...]] = (
         Option("again_ms", number(0, 3_600_000), 1000, "out of view for so long, a code counts as new"),
+        Option("symbologies", names, DEFAULT, "what is read; all else is passed over"),
+        Option("roi", percents, WHOLE, "the part of the picture that is looked at: x, y, width, height"),
+        Option(
+            "budget_ms",
+            number(10, 60_000),
+            BUDGET_MS,
+            "the time for one picture: no closer look is begun that would end later; the first look is always taken",
+        ),
     )
 
-    def __init__(self, device: str, *, again_ms: int = 1000) -> None:
-        import zxingcpp  # noqa: PLC0415 - only sites with cameras have it installed
-
+    def __init__(
+        self,
+        device: str,
+        *,
+        again_ms: int = 1000,
+        symbologies: Sequence[str] = DEFAULT,
+        roi: tuple[int, int, int, int] = WHOLE,
+        budget_ms: int = BUDGET_MS,
+        decoder: Decoder | None = None,
+    ) -> None:
         self._device = device
         self._again_ns = again_ms * 1_000_000
-        self._zxing = zxingcpp
-        self._formats = zxingcpp.BarcodeFormats([zxingcpp.BarcodeFormat[name] for name in FORMATS])
-        self._in_view: dict[tuple[str, bytes], int] = {}
+        self._decoder = decoder or vision.decoder(symbologies, roi=roi, budget_ms=budget_ms)
+        self._in_view: dict[Key, int] = {}
+
+    @property
+    def warning(self) -> str | None:
+        """It works, but somebody should look: why."""
+        return self._decoder.warning
 
     def see(self, frame: Frame, now: Moment) -> list[Read]:
         """The codes in this image, each once, from top to bottom.
 
         An image that somebody took, with no code in it, is a `BadFrame`; of a moving picture most frames are.
         """
-        found = self._zxing.read_barcodes(
-            frame.pixels, formats=self._formats, text_mode=self._zxing.TextMode.Plain
-        )
-        codes = {
-            (code.symbology_identifier, code.bytes): code for code in sorted(found, key=_height) if code.valid
-        }
+        at_ns = now.monotonic_ns if frame.at_ns is None else frame.at_ns
+        known = self._still_in_view(at_ns) if frame.live else frozenset()
+        codes = {code.key: code for code in self._decoder.look(frame.pixels, live=frame.live, known=known)}
         if not codes and not frame.live:
             reason = f"no code was found in {frame.source or 'the image'}"
             return [BadFrame(self._device, reason, b"", now.unix_s)]
-        at_ns = now.monotonic_ns if frame.at_ns is None else frame.at_ns
-        fresh = self._coming_into_view(set(codes), at_ns) if frame.live else set(codes)
-        return [self._read(code, frame, now) for key, code in codes.items() if key in fresh]
+        if frame.live:
+            self._note(codes, at_ns)
+        return [self._read(code, frame, now) for key, code in codes.items() if key not in known]
 
-    def _coming_into_view(self, seen: set[tuple[str, bytes]], at_ns: int) -> set[tuple[str, bytes]]:
+    def close(self) -> None:
+        """Let go of what helps it; it goes on when it is given another image."""
+        self._decoder.close()
+
+    def _still_in_view(self, at_ns: int) -> frozenset[Key]:
         gone = at_ns - self._again_ns
         self._in_view = {key: last for key, last in self._in_view.items() if last >= gone}
-        fresh = seen - self._in_view.keys()
+        return frozenset(self._in_view)
+
+    def _note(self, seen: Iterable[Key], at_ns: int) -> None:
         for key in seen:
             self._in_view[key] = at_ns
         while len(self._in_view) > MAX_IN_VIEW:
             del self._in_view[min(self._in_view, key=self._in_view.__getitem__)]
-        return fresh
 
-    def _read(self, code: "zxingcpp.Barcode", frame: Frame, now: Moment) -> Read:
-        # Element strings as they are, with 1D hex between them; other text as the symbol's character set says.
-        gs1 = code.content_type == self._zxing.ContentType.GS1
-        text = as_text(code.bytes) if gs1 else code.text
-        symbology = code.symbology_identifier or None
+    def _read(self, code: Sighting, frame: Frame, now: Moment) -> Read:
         at, ns = now
-        return BarcodeRead(self._device, code.bytes, text, symbology, at, ns, frame.source, frame.version)
-
-
-def _height(code: "zxingcpp.Barcode") -> tuple[int, int]:
-    return code.position.top_left.y, code.position.top_left.x
+        return BarcodeRead(
+            self._device, code.content, code.text, code.aim, at, ns, frame.source, frame.version
+        )

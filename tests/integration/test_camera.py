@@ -10,7 +10,7 @@ import pytest
 
 from devices import BadFrame, BarcodeRead, Moment, Read
 from devices.driver import Frame
-from devices.drivers.camera import MAX_IN_VIEW, Camera
+from devices.drivers.camera import Camera
 from devices.ports import opencv
 from identity import parse
 from tests.support.pictures import Bench, Image, png, rows, symbol, watching
@@ -89,14 +89,6 @@ def test_in_a_moving_picture_a_code_is_read_when_it_comes_into_view() -> None:
     assert texts(label, 1800) == []  # one missed frame is no departure
     assert texts(nothing, 3000) == []
     assert texts(label, 3100) == ["A"]
-
-
-def test_the_memory_of_what_is_in_view_is_bounded() -> None:
-    camera = Camera("eye-1", again_ms=3_600_000)
-    for number in range(MAX_IN_VIEW + 10):
-        camera._coming_into_view({("]C0", b"%d" % number)}, number)
-    assert len(camera._in_view) == MAX_IN_VIEW
-    assert ("]C0", b"0") not in camera._in_view
 
 
 def test_transparent_paper_is_white() -> None:
