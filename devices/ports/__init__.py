@@ -6,7 +6,7 @@
 | `tcp://host:port` | a device that listens, or a terminal server | tcp |
 | `evdev:///dev/input/by-id/…-event-kbd` | a scanner that plays keyboard, grabbed | evdev |
 | `hidraw:///dev/hidraw0` | reports of a HID device | hidraw |
-| `file:///path` | recorded bytes, an image, a film, or a directory of images that is watched | recording, images, film |
+| `file:///path` | recorded bytes; an image, a film, or a directory of images | recording, images, film |
 | `camera://0`, `camera:///dev/v4l/by-id/…` | a camera, or a pipe that pictures are written into | capture |
 | `rtsp://host/path`, `mjpeg://host/path` | a network camera | capture |
 

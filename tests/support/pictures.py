@@ -54,11 +54,13 @@ def noisy(image: Image, number: int) -> Image:
 
 
 def pour(pipe: Path, pictures: int, image: Image) -> None:
-    """A program that writes Motion JPEG into a pipe, and ends."""
-    with suppress(BrokenPipeError), pipe.open("wb", buffering=0) as file:
-        for number in range(pictures):
-            file.write(jpeg(noisy(image, number)))
-            time.sleep(PAUSE_S)
+    """A program that writes Motion JPEG into a pipe, and ends; begun anew if nobody listens any more."""
+    for _ in range(3):
+        with suppress(BrokenPipeError), pipe.open("wb", buffering=0) as file:
+            for number in range(pictures):
+                file.write(jpeg(noisy(image, number)))
+                time.sleep(PAUSE_S)
+            return
 
 
 # How each container is written here; OpenCV's own writer knows no raw stream.
