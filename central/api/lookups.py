@@ -4,14 +4,15 @@ The one idea: functions over a connection, so that one snapshot answers everythi
 claims are read through `central.ledger.views`.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from central import tables
-from central.ledger import bodies
+from central.ledger import bodies, loaded, views
 from central.ledger.accounts import Line, Totals
-from central.ledger.books import Document, Item, Location
+from central.ledger.books import Document
 
 Rows = list[tuple[str, dict[str, Any]]]
 
@@ -26,7 +27,7 @@ def item(connection: sa.Connection, sku: str) -> dict[str, Any] | None:
     gtins = connection.execute(
         sa.select(g.gtin, g.printed, g.quantity).where(g.sku == sku).order_by(g.quantity, g.gtin)
     )
-    known = Item(row.name, row.tracking, row.scale, row.provisional, tuple(tuple(one) for one in gtins))
+    known = replace(loaded.item(row), gtins=tuple(tuple(one) for one in gtins))
     return _marked(bodies.item(sku, known), provisional=row.provisional)
 
 
@@ -35,8 +36,7 @@ def location(connection: sa.Connection, name: str) -> dict[str, Any] | None:
     row = connection.execute(sa.select(tables.location).where(tables.location.c.id == name)).one_or_none()
     if row is None:
         return None
-    known = Location(row.site, row.zone, row.walk_order, row.gln, row.provisional)
-    return _marked(bodies.location(name, known), provisional=row.provisional)
+    return _marked(bodies.location(name, loaded.location(row)), provisional=row.provisional)
 
 
 def _marked(body: dict[str, Any], *, provisional: bool) -> dict[str, Any]:
@@ -64,28 +64,8 @@ def _documents(
     if status is not None:
         query = query.where(d.status == status)
     found = connection.execute(query).all()
-    lines = lines_of(connection, [row.id for row in found])
-    return [
-        (
-            row.id,
-            Document(row.type, row.site, row.status, row.supplier, row.channel, row.notices, row.created_us),
-            lines.get(row.id, []),
-        )
-        for row in found
-    ]
-
-
-def lines_of(connection: sa.Connection, documents: list[str]) -> dict[str, list[tuple[Line, Totals]]]:
-    """The lines of these documents, by site and SKU."""
-    t = tables.document_line.c
-    query = (
-        sa.select(tables.document_line).where(t.document.in_(documents)).order_by(t.document, t.site, t.sku)
-    )
-    lines: dict[str, list[tuple[Line, Totals]]] = {}
-    for row in connection.execute(query):
-        totals = Totals(row.ordered, row.received, row.picked, row.packed, row.shipped, row.transferred)
-        lines.setdefault(row.document, []).append((Line(row.document, row.site, row.sku), totals))
-    return lines
+    lines = views.lines_of(connection, [row.id for row in found])
+    return [(row.id, loaded.document(row), lines[row.id]) for row in found]
 
 
 def discrepancies(

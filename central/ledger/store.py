@@ -11,28 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-import msgspec
 import sqlalchemy as sa
 
 from central import database, tables
-from central.ledger.accounts import Bin, Line, Promise, Shelf, Totals
-from central.ledger.books import (
-    AgentRow,
-    Answered,
-    Books,
-    Cursor,
-    Document,
-    Item,
-    Location,
-    Movement,
-    Operator,
-    Reservation,
-    Shelved,
-    Task,
-    Unit,
-)
+from central.ledger import loaded
+from central.ledger.accounts import Bin, Line, Shelf
+from central.ledger.books import Books, Shelved
 from central.ledger.touch import Touch
-from central.ledger.transitions import Fact
 
 CHUNK = 1000  # keys in one query: SQLite binds at most 32,766 values, of five columns at most
 T = TypeVar("T")
@@ -41,8 +26,6 @@ T = TypeVar("T")
 _CATALOGUE_LOCK = 0x74616C6D  # "talm"
 _BIN_LOCKS = 0x74616C6E  # "taln": the class of the locks that bins share
 _BIN_LOCKS_MOST = 64  # of the server's few thousand
-
-_facts = msgspec.json.Decoder(Fact)
 
 
 class Again(Exception):
@@ -98,7 +81,7 @@ class Store:
 
     def _load(
         self,
-        rows: Any,
+        into: Any,
         table: sa.Table,
         keys: Iterable[Any],
         make: Callable[[Any], Any],
@@ -112,21 +95,21 @@ class Store:
         for row in self._rows(table, columns, wanted, lock=lock):
             key = row[0] if len(columns) == 1 else tuple(row._mapping[name] for name in columns)
             found.add(key)
-            rows.load(wanted[key], make(row))
+            into.load(wanted[key], make(row))
         for key in wanted.keys() - found:
-            rows.load(key, None)
+            into.load(key, None)
 
     def look_up(self, books: Books, touch: Touch) -> None:
         """The first round: what codes and ids mean. No row is locked yet."""
         if touch.catalogue and self.postgres:
             self.connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CATALOGUE_LOCK})")
         self._gtins(books, touch)
-        self._load(books.locations, tables.location, touch.locations, _location)
-        self._load(books.operators, tables.operator, touch.operators, _operator)
+        self._load(books.locations, tables.location, touch.locations, loaded.location)
+        self._load(books.operators, tables.operator, touch.operators, loaded.operator)
         self._units(books, touch)
-        self._load(books.items, tables.item, touch.items, _item)
-        self._load(books.documents, tables.document, touch.documents, _document)
-        self._load(books.reservations, tables.reservation, touch.reservations, _reservation)
+        self._load(books.items, tables.item, touch.items, loaded.item)
+        self._load(books.documents, tables.document, touch.documents, loaded.document)
+        self._load(books.reservations, tables.reservation, touch.reservations, loaded.reservation)
         self._lines_of(books, touch.whole_documents)
         self._movements(books, touch)
         self._tasks(books, touch)
@@ -149,7 +132,7 @@ class Store:
         pending = set(touch.units)
         while pending:
             touch.units |= pending
-            self._load(books.units, tables.unit, pending, _unit)
+            self._load(books.units, tables.unit, pending, loaded.unit)
             inner = {row.id for row in self._rows(tables.unit, ["parent"], pending)}
             pending = inner - touch.units
         for _, unit in books.units.items():
@@ -171,7 +154,7 @@ class Store:
             seen |= pending
             found = {row.event_id: row for row in self._rows(table, ["event_id"], pending)}
             for name in pending:
-                books.movements.load(name, _movement(found[name]) if name in found else None)
+                books.movements.load(name, loaded.movement(found[name]) if name in found else None)
             near = {row.corrects for row in found.values() if row.corrects}
             for row in self._rows(table, ["corrects"], pending):
                 if row.number is not None:
@@ -184,31 +167,31 @@ class Store:
         touch.known = {name for name in seen if books.movements.get(name) is not None}
 
     def _tasks(self, books: Books, touch: Touch, *, lock: bool = False) -> None:
-        self._load(books.tasks, tables.task, touch.tasks, _task, lock=lock)
+        self._load(books.tasks, tables.task, touch.tasks, loaded.task, lock=lock)
         for row in self._rows(
             tables.task, ["document"], touch.worked_documents | touch.whole_documents, lock=lock
         ):
-            books.tasks.load(row.id, _task(row))
+            books.tasks.load(row.id, loaded.task(row))
             touch.tasks.add(row.id)
 
     def _lines_of(self, books: Books, documents: Iterable[str], *, lock: bool = False) -> None:
         for row in self._rows(tables.document_line, ["document"], documents, lock=lock):
-            books.lines.load(Line(row.document, row.site, row.sku), _totals(row))
+            books.lines.load(Line(row.document, row.site, row.sku), loaded.totals(row))
 
     def lock(self, books: Books, touch: Touch) -> None:
         """The second round: what will change, in lock order."""
-        self._load(books.agents, tables.agent, touch.agents, _agent, lock=True)
-        self._load(books.cursors, tables.cursor, touch.cursors, _cursor, lock=True)
+        self._load(books.agents, tables.agent, touch.agents, loaded.agent, lock=True)
+        self._load(books.cursors, tables.cursor, touch.cursors, loaded.cursor, lock=True)
         for _, agent in books.agents.items():
             if agent.incarnation is not None and agent.incarnation not in books.cursors:
-                self._load(books.cursors, tables.cursor, [agent.incarnation], _cursor)
+                self._load(books.cursors, tables.cursor, [agent.incarnation], loaded.cursor)
         for row in self._rows(tables.cursor, ["predecessor"], touch.predecessors):
             rivals = books.rivals.get(row.predecessor, frozenset())
             books.rivals[row.predecessor] = rivals | {row.incarnation}
         self._places(books, touch)
-        self._load(books.keys, tables.idempotency, touch.keys, _answered)
-        self._load(books.documents, tables.document, touch.documents, _document, lock=True)
-        self._load(books.lines, tables.document_line, touch.lines, _totals, lock=True)
+        self._load(books.keys, tables.idempotency, touch.keys, loaded.answered)
+        self._load(books.documents, tables.document, touch.documents, loaded.document, lock=True)
+        self._load(books.lines, tables.document_line, touch.lines, loaded.totals, lock=True)
         known = set(touch.lines)
         self._lines_of(books, touch.whole_documents, lock=True)
         if any(line not in known for line, _ in books.lines.items()):
@@ -217,10 +200,10 @@ class Store:
             touch.shelves.add(Shelf(row.site, row.sku))
         if touch.overdue:
             touch.shelves |= self.overdue(touch.overdue, database.now_us(self.connection))
-        self._load(books.promises, tables.promise, touch.shelves, _promise, lock=True)
+        self._load(books.promises, tables.promise, touch.shelves, loaded.promise, lock=True)
         books.now_us = database.now_us(self.connection)
         self._reservations(books, touch)
-        self._load(books.units, tables.unit, touch.units, _unit, lock=True)
+        self._load(books.units, tables.unit, touch.units, loaded.unit, lock=True)
         if any(
             unit.first_event and unit.first_event not in books.movements for _, unit in books.units.items()
         ):
@@ -254,14 +237,14 @@ class Store:
         return {Shelf(row.site, row.sku) for row in self.connection.execute(query)}
 
     def _reservations(self, books: Books, touch: Touch) -> None:
-        self._load(books.reservations, tables.reservation, touch.reservations, _reservation, lock=True)
+        self._load(books.reservations, tables.reservation, touch.reservations, loaded.reservation, lock=True)
         for chunk in _chunks(touch.shelves):
             keys = database.keyed(chunk, postgres=self.postgres)
             found = self.connection.execute(
                 _overdue_of(postgres=self.postgres), {**keys, "now": books.now_us}
             )
             for row in found:
-                books.reservations.load(row.id, _reservation(row))
+                books.reservations.load(row.id, loaded.reservation(row))
 
     def _bins(self, books: Books, touch: Touch) -> None:
         if self.postgres:
@@ -320,69 +303,3 @@ class Store:
     def _history(self, books: Books) -> None:
         known = list(self.connection.execute(_HISTORIES).scalars())
         books.history, books.histories = known[-1], frozenset(known)
-
-
-# --- rows as values -------------------------------------------------------------------------------
-
-
-def _item(row: Any) -> Item:
-    return Item(row.name, row.tracking, row.scale, row.provisional)
-
-
-def _location(row: Any) -> Location:
-    return Location(row.site, row.zone, row.walk_order, row.gln, row.provisional)
-
-
-def _operator(row: Any) -> Operator:
-    return Operator(row.name, row.badge, row.pin_hash, tuple(json.loads(row.roles)), row.provisional)
-
-
-def _unit(row: Any) -> Unit:
-    return Unit(row.site, row.location, row.parent, row.document, row.contents, row.first_event)
-
-
-def _document(row: Any) -> Document:
-    return Document(row.type, row.site, row.status, row.supplier, row.channel, row.notices, row.created_us)
-
-
-def _reservation(row: Any) -> Reservation:
-    return Reservation(
-        row.sku, row.site, row.quantity, row.channel, row.status, row.created_us, row.expires_us, row.document
-    )
-
-
-def _task(row: Any) -> Task:
-    return Task(
-        row.type, row.site, row.document, row.sku, row.quantity, row.from_location, row.done, row.lot,
-        row.status, row.changed_us,
-    )  # fmt: skip
-
-
-def _cursor(row: Any) -> Cursor:
-    return Cursor(row.agent, row.acked, row.predecessor, row.first_seen_us)
-
-
-def _agent(row: Any) -> AgentRow:
-    return AgentRow(
-        row.site, row.software, row.incarnation, row.hello_us, row.connection, row.state, row.state_us
-    )
-
-
-def _answered(row: Any) -> Answered:
-    return Answered(row.body_hash, row.answer)
-
-
-def _totals(row: Any) -> Totals:
-    return Totals(row.ordered, row.received, row.picked, row.packed, row.shipped, row.transferred)
-
-
-def _promise(row: Any) -> Promise:
-    return Promise(row.free, row.reserved, row.committed)
-
-
-def _movement(row: Any) -> Movement:
-    return Movement(
-        row.event_id, row.event, row.content_hash, row.outcome, row.actor, row.occurred_at, row.reason,
-        row.site, row.sku, row.quantity, row.document, row.corrects, row.incarnation, row.sequence,
-        _facts.decode(row.fact) if row.fact else None, None, row.number, row.number is not None,
-    )  # fmt: skip

@@ -5,7 +5,7 @@ has passed counts as free in every answer, whether anyone has written its end do
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from central import tables
 from central.database import current_history
 from central.database import now_us as clock_us
-from central.ledger import bodies
+from central.ledger import bodies, loaded
 from central.ledger.accounts import BOUNDARIES, ON_HAND, Line, Totals, key_of
-from central.ledger.books import Document, Reservation
+from central.ledger.books import Document
 
 LEVELS: Final = (
     "on_hand",
@@ -209,34 +209,29 @@ def entry_body(row: Any) -> dict[str, Any]:
 def purchase_order(connection: sa.Connection, name: str) -> dict[str, Any] | None:
     """A purchase order with what came, or None."""
     row = _document(connection, name, "purchase_order")
-    return None if row is None else bodies.purchase_order(name, row, lines_of(connection, name))
+    return None if row is None else bodies.purchase_order(name, row, lines_of(connection, [name])[name])
 
 
 def order(connection: sa.Connection, name: str) -> dict[str, Any] | None:
     """An order with how far it has come, or None."""
     row = _document(connection, name, "order")
-    return None if row is None else bodies.order(name, row, lines_of(connection, name))
+    return None if row is None else bodies.order(name, row, lines_of(connection, [name])[name])
 
 
 def _document(connection: sa.Connection, name: str, kind: str) -> Document | None:
     c = tables.document.c
     row = connection.execute(sa.select(tables.document).where(c.id == name, c.type == kind)).one_or_none()
-    if row is None:
-        return None
-    return Document(row.type, row.site, row.status, row.supplier, row.channel, row.notices, row.created_us)
+    return None if row is None else loaded.document(row)
 
 
-def lines_of(connection: sa.Connection, name: str) -> list[tuple[Line, Totals]]:
-    """The lines of a document, by site and SKU."""
+def lines_of(connection: sa.Connection, documents: Sequence[str]) -> dict[str, list[tuple[Line, Totals]]]:
+    """The lines of each of these documents, by site and SKU."""
     c = tables.document_line.c
-    query = sa.select(tables.document_line).where(c.document == name).order_by(c.site, c.sku)
-    return [
-        (
-            Line(row.document, row.site, row.sku),
-            Totals(row.ordered, row.received, row.picked, row.packed, row.shipped, row.transferred),
-        )
-        for row in connection.execute(query)
-    ]
+    query = sa.select(tables.document_line).where(c.document.in_(documents)).order_by(c.site, c.sku)
+    lines: dict[str, list[tuple[Line, Totals]]] = {name: [] for name in documents}
+    for row in connection.execute(query):
+        lines[row.document].append((Line(row.document, row.site, row.sku), loaded.totals(row)))
+    return lines
 
 
 def reservation(connection: sa.Connection, name: str, now_us: int | None = None) -> dict[str, Any] | None:
@@ -245,10 +240,8 @@ def reservation(connection: sa.Connection, name: str, now_us: int | None = None)
     row = connection.execute(sa.select(tables.reservation).where(c.id == name)).one_or_none()
     if row is None:
         return None
-    hold = Reservation(
-        row.sku, row.site, row.quantity, row.channel, row.status, row.created_us, row.expires_us, row.document
-    )
-    return bodies.reservation(name, hold, clock_us(connection) if now_us is None else now_us)
+    now = clock_us(connection) if now_us is None else now_us
+    return bodies.reservation(name, loaded.reservation(row), now)
 
 
 def tasks(connection: sa.Connection, site: str | None = None, *, status: str | None = "open") -> list[Any]:

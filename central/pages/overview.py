@@ -175,10 +175,10 @@ def documents(connection: sa.Connection, kind: str) -> Section:
         .limit(DOCUMENTS_MAX)
     )
     found = connection.execute(query).all()
-    lines = lookups.lines_of(connection, [row.id for row in found])
+    lines = views.lines_of(connection, [row.id for row in found])
     rows = []
     for row in found:
-        totals = [one for _, one in lines.get(row.id, [])]
+        totals = [one for _, one in lines[row.id]]
         done = [one.received if kind == "purchase_order" else one.picked for one in totals]
         rows.append(
             {
