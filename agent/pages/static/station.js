@@ -302,7 +302,7 @@ function entryRow(entry) {
   return h("li", { "data-event": entry.event_id, "data-undone": entry.undone ? "true" : null },
     h("span", { class: "what" }, `${entry.quantity} × ${visible(entry.name)}`),
     entry.undone ? h("span", { class: "soft" }, t("station.undone")) : mark,
-    h("span", { class: "code soft" }, [visible(entry.code), entry.serial, entry.lot, entry.document].filter(Boolean).map(visible).join(" · ")),
+    h("span", { class: "code soft" }, [isGate() && entry.serial ? "" : entry.code, entry.serial, entry.lot, entry.document].filter(Boolean).map(visible).join(" · ")),
     h("time", { class: "soft", datetime: entry.at }, new Date(entry.at).toLocaleTimeString()));
 }
 
