@@ -1,23 +1,25 @@
-"""python -m benchmarks [NAME…] [--json] [--directory DIR]: measure, and print each figure with its limit."""
+"""python -m benchmarks [NAME…] [--json] [--directory DIR] [--images DIR]: measure; each figure with its limit."""
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmarks.figures import Figure, machine
+from benchmarks.figures import Figure, Tally, machine
 from service import log
 
 BENCHMARKS = {
     "journal": "benchmarks.journal",
     "end-to-end": "benchmarks.end_to_end",
     "devices": "benchmarks.devices",
+    "camera": "benchmarks.camera",
 }
 
-Run = Callable[[Path], Iterator[Figure]]
+Run = Callable[..., Iterator[Figure | Tally]]
 
 
 def main(
@@ -28,6 +30,10 @@ def main(
     directory: Annotated[
         Path, typer.Option(help="Where files go: on the disk that is to be measured.")
     ] = Path(),
+    images: Annotated[
+        Path | None,
+        typer.Option(help="For camera: photographs, as SYMBOLOGY/NAME.png beside NAME.txt.", exists=True),
+    ] = None,
 ) -> None:
     """Measure Tallyman against the limits of this machine, in the same run."""
     unknown = [name for name in names or [] if name not in BENCHMARKS]
@@ -39,6 +45,8 @@ def main(
     print(f"measured on {machine()}", file=sys.stderr)
     for name in names or list(BENCHMARKS):
         run: Run = import_module(BENCHMARKS[name]).run
+        if name == "camera":
+            run = partial(run, images=images)
         for figure in run(directory.resolve()):
             print(figure.as_json() if json else figure.as_text(), flush=True)
 

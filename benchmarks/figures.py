@@ -48,6 +48,32 @@ class Figure:
         return f"{self.name:<40} {value:>18}   ratio {self.ratio:5.2f}   limit {limit} ({self.limit_is})"
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What several readers made of the same pictures."""
+
+    name: str
+    images: int
+    by: dict[str, dict[str, float]]
+    """By reader: the values, by name."""
+
+    def as_json(self) -> str:
+        """The line that `--json` prints."""
+        by = {
+            reader: {name: _rounded(value) for name, value in values.items()}
+            for reader, values in self.by.items()
+        }
+        return json.dumps({"name": self.name, "images": self.images, **by})
+
+    def as_text(self) -> str:
+        """The line that people read."""
+        by = (
+            f"{reader}: " + ", ".join(f"{_rounded(value):g} {name}" for name, value in values.items())
+            for reader, values in self.by.items()
+        )
+        return f"{self.name:<24} {self.images:>4} images   " + "   ".join(by)
+
+
 def percentile(samples: Sequence[float], percent: float) -> float:
     """The value below which `percent` of the samples lie."""
     return sorted(samples)[min(len(samples) - 1, int(len(samples) * percent / 100))]

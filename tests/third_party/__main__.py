@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from tests.third_party import epc, frames, gs1, llrp, readers
+from tests.third_party import epc, frames, gs1, images, llrp, readers
 from tests.third_party.rows import Row
 
 CHECKS = {
@@ -20,6 +20,7 @@ CHECKS = {
     "readers": readers.check,
     "gs1": gs1.check,
     "epc": epc.check,
+    "images": images.check,
 }
 
 WIDTH = 72
