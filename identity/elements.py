@@ -42,6 +42,14 @@ _COMPANY_DIGITS: Final = re.compile(r"\d{4}", re.ASCII)
 NO_EXTENSION: Final = "0"
 """As the extension of a GLN: it has none (EPC Tag Data Standard, SGLN)."""
 
+# What (01) excludes (GS1 Barcode Syntax Dictionary), since it would be another thing. (37) it excludes as well; that
+# costs the label only the count.
+_NEVER_WITH_AN_ITEM: Final = {
+    "02": "the contents of a unit",
+    "255": "a coupon",
+    "8006": "a piece of an item",
+}
+
 _LOOSE_DATE: Final = "a date in it is not a real date and was left out: check the label"
 _TWO_EXPIRIES: Final = "(17) and (7003) say different days, and no expiry was taken: check the label"
 
@@ -108,8 +116,9 @@ def _by_identifier(elements: Iterable[Element]) -> dict[str, str]:
 
 def _thing(text: str, by: Mapping[str, str]) -> Identity:
     """The thing itself, without what is said of it."""
-    if "01" in by and "02" in by:
-        raise NotProved("(01) an item and (02) the contents of a unit exclude each other")
+    for ai, what in _NEVER_WITH_AN_ITEM.items():
+        if "01" in by and ai in by:
+            raise NotProved(f"(01) an item and ({ai}) {what} exclude each other")
     named = [ai for ai in _THINGS if ai in by]
     goods = [ai for ai in named if ai != "414"]
     if len(goods) > 1 and goods[0] != "00":

@@ -89,6 +89,8 @@ NOT_PROVED: list[tuple[str | None, str, str]] = [
     ("]C1", "0109521234543213019501101530003" + "3", "(01)"),
     ("]C1", "01095212345432130109501101530003", "(01) says both"),
     ("]C1", "01095212345432130209501101530003" + "3712", "exclude each other"),
+    ("]C1", "0109521234543213" + "8006" + "123456789012310102", "exclude each other"),  # a piece of an item
+    ("]C1", "0109521234543213" + "2551234567890128", "exclude each other"),  # a coupon
     ("]C1", "02095212345432133712", "scan the label with its SSCC"),
     ("]C1", "0109521234543213 10A", "cannot have"),
     ("]C1", "HELLO", "no valid GS1 element string"),
