@@ -75,11 +75,12 @@ def _agent(row: Any) -> dict[str, Any]:
 
 
 def stock(connection: sa.Connection, at_us: int) -> Section:
-    """Items with stock or promises, those that need a person first."""
-    b, p = tables.balance.c, tables.promise.c
-    worried = set(connection.scalars(sa.select(p.sku).where(p.free < 0).distinct().limit(SKUS_MAX)))
-    short = sa.select(b.sku).where(b.state == "stock").group_by(b.site, b.sku, b.location)
-    worried |= set(connection.scalars(short.having(sa.func.sum(b.quantity) < 0).limit(SKUS_MAX)))
+    """Items with stock or promises, those that need a person first: what is below zero has an open discrepancy."""
+    d, p = tables.discrepancy.c, tables.promise.c
+    short = sa.select(d.sku).where(
+        d.status == "open", d.kind.in_(("owed", "overpromised")), d.sku.is_not(None)
+    )
+    worried = set(connection.scalars(short.distinct().limit(SKUS_MAX)))
     known = sa.select(p.sku).distinct().order_by(p.sku).limit(SKUS_MAX)
     skus = sorted(worried)[:SKUS_MAX]
     skus += [sku for sku in connection.scalars(known) if sku not in worried][: SKUS_MAX - len(skus)]

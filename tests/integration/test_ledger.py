@@ -35,6 +35,7 @@ from central.ledger.commands import (
 )
 from central.ledger.service import Ledger, LedgerBusy, LedgerDown
 from central.ledger.writer import weight
+from central.pages import overview
 from sync.messages import MAX_DOWNWARD_BYTES, DocumentLine, Gtin, Hello, ListedIncarnation
 from tests.support.ledger import Books, Stream, opened
 from tests.support.wait import eventually_async
@@ -361,6 +362,16 @@ async def test_an_event_that_the_database_refuses_is_kept_without_entries(
     assert acks[0].verdicts[1].reason == "could not be booked: the database refused it"
     assert (acks[0].acked, acks[1].verdicts[0].outcome) == (3, "accepted")
     assert books.available()["on_hand"] == 3
+
+
+async def test_the_dashboard_shows_first_what_is_below_zero(books: Books) -> None:
+    dock = Stream()
+    taken = {"quantity": 2, "from_location": "A-02"}
+    await books.do(dock.said("received", sku="SKU-1", quantity=9, to_location="A-01"))
+    await books.do(dock.said("moved", sku="SKU-2", to_location="A-01", **taken))
+    with reading(books.engine) as connection:
+        shown = overview.stock(connection, 10**15)
+    assert [(row["sku"], row["owed"]) for row in shown["rows"]] == [("SKU-2", 2), ("SKU-1", 0)]
 
 
 # --- hellos ---------------------------------------------------------------------------------------
