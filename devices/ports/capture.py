@@ -180,4 +180,5 @@ def _on_the_network(port: Port, options: dict[str, Any]) -> tuple[str, Source]:
     path = quote(port.path or "/", safe="/?&=:;,@!$'()*+~%")
     login = trust.login_now(options)
     user = "" if login is None else f"{quote(login[0], safe='')}:{quote(login[1], safe='')}@"
-    return f"camera {port.scheme}://{host}{path}", Source(kind, f"{kind}://{user}{host}:{port.number}{path}")
+    place = f"{host}:{port.number}{path}"
+    return f"camera {port.scheme}://{place}", Source(kind, f"{kind}://{user}{place}")

@@ -18,6 +18,7 @@ from devices import BarcodeRead, Moment, Read
 from devices.driver import Frame
 from devices.drivers.camera import Camera
 from tests.support.pictures import PAUSE_S, Image, jpeg, noisy, pour, scene, watching
+from tests.support.rtsp import rtsp_camera
 from tests.support.wait import eventually_async
 
 A, B = scene("A"), scene("B")
@@ -82,8 +83,11 @@ def network_camera(
 
 
 async def test_a_network_camera_is_read_as_codes_come_into_view() -> None:
-    with network_camera(lambda n: noisy(A if n < 40 else B, n)) as camera:
+    shown = [A]
+    with network_camera(lambda n: noisy(shown[-1], n)) as camera:
         async with watching(f"{camera.url}%3Fsize=small?again_ms=1000") as bench:
+            await eventually_async(lambda: bench.texts == ["A"], 20)
+            shown.append(B)
             await eventually_async(lambda: bench.texts == ["A", "B"], 20)
         assert camera.asked[0] == "/video.cgi?size=small"
         assert bench.said == [("connecting", None), ("online", None)]
@@ -115,9 +119,11 @@ async def test_a_camera_that_shows_the_same_picture_for_ever_hangs() -> None:
 
 async def test_a_camera_in_the_dark_is_let_be_and_somebody_told() -> None:
     dark = np.full((240, 320), 3, np.uint8)
-    with network_camera(lambda n: dark if n < 60 else noisy(A, n)) as camera:
+    lit = threading.Event()
+    with network_camera(lambda n: noisy(A, n) if lit.is_set() else dark) as camera:
         async with watching(f"{camera.url}?frozen_s=1") as bench:
             await eventually_async(lambda: bench.has_said("online", "nothing but one shade"), 20)
+            lit.set()
             await eventually_async(lambda: bench.texts == ["A"], 20)
             await eventually_async(lambda: bench.said[-1] == ("online", None))
         assert len(camera.asked) == 1
@@ -149,8 +155,11 @@ async def test_a_slow_look_sees_the_newest_picture(monkeypatch: pytest.MonkeyPat
 async def test_pictures_may_change_their_size() -> None:
     large = np.full((1400, 1400), 255, np.uint8)
     large[:80, :80] = cv2.resize(scene("FINE"), (80, 80), interpolation=cv2.INTER_NEAREST)
-    with network_camera(lambda n: noisy(A if n < 10 else large, n)) as camera:
+    shown = [A]
+    with network_camera(lambda n: noisy(shown[-1], n)) as camera:
         async with watching(camera.url) as bench:
+            await eventually_async(lambda: bench.texts == ["A"], 20)
+            shown.append(large)
             await eventually_async(lambda: bench.texts == ["A", "FINE"], 20)
 
 
@@ -177,6 +186,21 @@ def command_lines() -> Iterator[bytes]:
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             yield process.read_bytes()
+
+
+async def test_an_rtsp_camera_is_read_and_its_password_does_not_travel(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("sesame/open\n")
+    with rtsp_camera(lambda n: noisy(A, n), login=("ad@min", "sesame/open")) as (port, asked):
+        url = f"rtsp://127.0.0.1:{port}/live%3Fchannel=1&sub=0?user=ad@min&password_file={password}&plain=yes"
+        async with watching(url) as bench:
+            await eventually_async(lambda: bench.texts == ["A"], 20)
+        assert f"DESCRIBE rtsp://127.0.0.1:{port}/live?channel=1&sub=0" in asked
+        assert "sesame" not in str(asked)
+        password.write_text("wrong\n")
+        async with watching(url) as bench:
+            await eventually_async(lambda: bench.reader.status.status == "failed", 20)
+            assert "401 (Unauthorized)" in (bench.reader.status.reason or "")
 
 
 async def test_nobody_at_the_address_is_said_so() -> None:

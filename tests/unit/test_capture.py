@@ -257,7 +257,7 @@ def test_a_password_is_in_the_address_and_nowhere_else(tmp_path: Path) -> None:
     setup = set_up("eye-1", "camera", f"rtsp://192.0.2.7/live?user=ad@min&password_file={password}&plain=yes")
     what, source = capture._on_the_network(setup.port, setup.options)
     assert source.address == "rtsp://ad%40min:a%2Fb%40c%3Ad@192.0.2.7:554/live"
-    assert what == "camera rtsp://192.0.2.7/live"
+    assert what == "camera rtsp://192.0.2.7:554/live"
 
 
 @pytest.mark.parametrize(
