@@ -10,7 +10,7 @@ def identify(read: BarcodeRead | TagRead, *, gs1_anywhere: bool = False) -> Iden
     """The identity of what was read. With `gs1_anywhere` the site says that the codes of this device hold GS1 element
     strings also where no AIM id says so.
     """
-    # A label or a tag gives two digits of a year; those of the other century are meant only from far away.
+    # A label or a tag gives two digits of a year; they mean one near that of the reading.
     year = datetime.fromtimestamp(read.at, UTC).year
     if isinstance(read, TagRead):
         return identity_of_tag(read.epc, read.pc, read.text, year=year)

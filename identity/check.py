@@ -1,6 +1,9 @@
 """Check digits, and the numbers they protect. Source: GS1 General Specifications, §7.9.1."""
 
-_GTIN_LENGTHS = (8, 12, 13, 14)
+from typing import Final
+
+GTIN_LENGTHS: Final = (8, 12, 13, 14)
+SSCC_LENGTH: Final = 18
 
 
 def is_digits(text: str) -> bool:
@@ -31,12 +34,12 @@ def gtin_of(text: str) -> str | None:
 
     It proves only that the text could be a GTIN: one text in ten passes. Ask it before a look-up among known items.
     """
-    return text.zfill(14) if len(text) in _GTIN_LENGTHS and is_checked(text) else None
+    return text.zfill(14) if len(text) in GTIN_LENGTHS and is_checked(text) else None
 
 
 def sscc_of(text: str) -> str | None:
     """The SSCC, if the text is 18 digits with the right check digit, else None."""
-    return text if len(text) == 18 and is_checked(text) else None
+    return text if len(text) == SSCC_LENGTH and is_checked(text) else None
 
 
 def expand_upc_e(text: str) -> str | None:

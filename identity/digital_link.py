@@ -17,6 +17,7 @@ from typing import Final
 from biip import ParseError
 from biip.gs1_digital_link_uris import GS1DigitalLinkURI
 
+from identity.check import is_digits
 from identity.elements import BIIP, MAX_ELEMENTS, MAX_TEXT, THINGS, Element, NotProved, checked, identity_of
 from identity.values import Identity, plain
 
@@ -31,7 +32,6 @@ _URI: Final = re.compile(
     r"(?:#(?:[A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)?",
     re.ASCII,
 )
-_DIGITS: Final = re.compile(r"\d+", re.ASCII)
 # The primary keys: what may stand last in the path before its qualifiers, and names the thing.
 _KEYS: Final = frozenset(
     {
@@ -90,7 +90,7 @@ def _from_key(path: str) -> tuple[str | None, list[str]]:
     for place in range(len(parts) - 2, -1, -2):
         if parts[place] in _KEYS:
             return parts[place], parts[place:]
-        if _DIGITS.fullmatch(parts[place]) is None:
+        if not is_digits(parts[place]):
             break
     return None, []
 
@@ -100,7 +100,7 @@ def _attributes(query: str) -> list[str]:
     found: dict[str, str] = {}
     for part in query.split("&"):
         name, equals, value = part.partition("=")
-        if not equals or _DIGITS.fullmatch(name) is None:
+        if not equals or not is_digits(name):
             continue
         if name in found or name in _IN_PATH_ONLY or not value:
             raise NotProved(f"({name}) cannot stand so in its query: twice, empty, or apart from its key")

@@ -7,11 +7,11 @@ may be a GS1 Digital Link; without an id only length and check digit speak; ever
 
 from typing import Final
 
-from identity.check import is_digits, sscc_of
+from identity.check import GTIN_LENGTHS, is_digits, sscc_of
 from identity.dates import FIRST_YEAR
 from identity.digital_link import SCHEMES, read_link
 from identity.element_strings import read_element_strings
-from identity.retail import GTIN_LENGTHS, RETAIL, bare_number
+from identity.retail import RETAIL, bare_number
 from identity.values import Identity, plain
 
 # AIM ids that say "FNC1 in first position", so GS1 element strings follow (ISO/IEC 15424; GS1 General Specifications

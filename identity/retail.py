@@ -7,11 +7,8 @@ be two is neither.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from identity.check import expand_upc_e, gtin_of, is_digits, sscc_of
+from identity.check import GTIN_LENGTHS, SSCC_LENGTH, expand_upc_e, gtin_of, is_digits, sscc_of
 from identity.values import Identity, plain
-
-GTIN_LENGTHS: Final = (8, 12, 13, 14)
-SSCC_LENGTH: Final = 18
 
 
 def _ean(text: str) -> Identity:

@@ -9,6 +9,7 @@ from string import ascii_letters, ascii_lowercase, ascii_uppercase, digits
 from typing import Protocol
 from urllib.parse import quote, unquote
 
+from identity.check import is_digits
 from identity.epc.bits import BitReader, BitWriter, NotAllowed
 
 # What serial numbers may hold (TDS table A-1) and what part numbers may hold (table G-1).
@@ -113,7 +114,7 @@ class DecimalNumber:
 
     def fits(self, text: str) -> bool:
         """See `Encoding`."""
-        return text.isascii() and text.isdigit()
+        return is_digits(text)
 
     def read(self, bits: BitReader, length: int) -> str:
         """See `Encoding`."""
