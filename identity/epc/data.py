@@ -8,9 +8,10 @@ from identity.epc.bits import BitReader, NotAllowed
 from identity.epc.fields import Field, Padded
 from identity.epc.plus import CountedDigits, Date, Digits, Text
 
+_MEASURES = (*range(310, 317), *range(320, 338), *range(340, 358), *range(360, 370))
 # By application identifier: those that goods carry. One that does not stand here ends the reading, because nothing
 # says how long its value is.
-_VALUES: dict[str, Field] = {
+VALUES: dict[str, Field] = {
     "00": Digits(18, "SSCC"),
     "01": Digits(14, "GTIN"),
     "02": Digits(14, "GTIN of the contents"),
@@ -25,7 +26,7 @@ _VALUES: dict[str, Field] = {
     "254": Text(20, "extension"),
     **dict.fromkeys(("30", "37"), CountedDigits(8, "count")),
     # Weights and measures; the last digit of the identifier places the decimal point.
-    **{f"{measure}{point}": Padded(20, 6, "measure") for measure in range(310, 370) for point in range(6)},
+    **{f"{measure}{point}": Padded(20, 6, "measure") for measure in _MEASURES for point in range(6)},
     "400": Text(30, "order number"),
     **dict.fromkeys(("410", "411", "412", "413", "414", "415", "416", "417"), Digits(13, "GLN")),
     "422": Padded(10, 3, "country"),
@@ -40,7 +41,7 @@ def read_data(bits: BitReader) -> tuple[list[Element], str | None]:
     try:
         while not bits.rest_is_zero():
             ai = _application_identifier(bits)
-            found.append(Element(ai, *_VALUES[ai].read(bits)))
+            found.append(Element(ai, *VALUES[ai].read(bits)))
     except NotAllowed as problem:
         return found, str(problem)
     return found, None
@@ -51,6 +52,6 @@ def _application_identifier(bits: BitReader) -> str:
     ai = ""
     while len(ai) < 4:
         ai += f"{bits.take(4):x}"
-        if ai in _VALUES:
+        if ai in VALUES:
             return ai
     raise NotAllowed(f"({ai}) is not one that is read here")

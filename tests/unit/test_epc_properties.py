@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from biip.gs1_application_identifiers import GS1ApplicationIdentifier
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from identity import Identity, check_digit, from_uri, parse, read_epc, write_epc
 from identity.element_strings import element_string
 from identity.epc import fields, plus
 from identity.epc.bits import BitReader, BitWriter, NotAllowed
+from identity.epc.data import VALUES
 from identity.epc.schemes import BY_NAME, SCHEMES, Scheme
 from identity.epc.text import CAGE, SET_82, escaped
 from tests.unit.test_epc_examples import WITH_HOST_NAME, WITH_TAG_URI, WITHOUT_TAG_URI, words
@@ -122,6 +124,31 @@ def test_a_field_reads_what_it_wrote(field: fields.Field, data: st.DataObject) -
     reader = BitReader(writer.words())
     assert list(field.read(reader)) == parts
     assert reader.take(1) == 1, "it took as many bits as it had put"
+
+
+def format_of(field: fields.Field) -> tuple[str, int, int]:
+    """What it may hold as biip writes it down, and the bits it has for that and needs for that."""
+    match field:
+        case plus.Text():
+            return f"X..{field.most}", field.length_bits, field.most.bit_length()
+        case plus.CountedDigits():
+            return f"N..{field.most}", field.length_bits, field.most.bit_length()
+        case plus.Digits():
+            return f"N{field.count}", 0, 0
+        case fields.Padded():
+            return f"N{field.digits}", field.bits, (10**field.digits - 1).bit_length()
+        case plus.Date():
+            return "N6", 0, 0
+        case _:
+            raise AssertionError(field)
+
+
+@pytest.mark.parametrize("ai", VALUES)
+def test_data_behind_an_epc_may_hold_what_its_identifier_may(ai: str) -> None:
+    """As biip knows it, which has it from GS1; TDS gives each as few bits as that takes."""
+    format_, has, needs = format_of(VALUES[ai])
+    assert GS1ApplicationIdentifier.extract(ai).format == f"N{len(ai)}+{format_}"
+    assert has == needs
 
 
 HOSTILE = st.text(max_size=40) | st.text("0123456789AZa/-#.$\0٣", max_size=40)
