@@ -93,8 +93,8 @@ def demo(
 ) -> None:
     """Run a small warehouse here and prove that nothing is lost.
 
-    Starts a broker, central and two agents with simulated scanners, cuts the network, kills an agent and the
-    broker while scanning goes on, and compares what was scanned with what the ledger says.
+    Starts a broker, central and three agents with simulated scanners and a gate, cuts the network, kills agents
+    and the broker while work goes on, and compares what was scanned with what the ledger says.
     """
     raise typer.Exit(room("simulators.demo").main(exit_when_proven=exit_when_proven, folder=folder))
 

@@ -96,5 +96,5 @@ def strength(antenna: int, at_m: float, across_m: float) -> float:
 def pallet(epcs: Iterable[str], rng: random.Random) -> tuple[Tag, ...]:
     """Cases stacked on a pallet of 1.2 m: some in front, some behind, some in the middle of the others."""
     return tuple(
-        Tag(epc, rng.uniform(-0.6, 0.6), rng.uniform(0.0, 0.8), rng.uniform(0.0, 6.0)) for epc in epcs
+        Tag(epc, rng.uniform(-0.6, 0.6), rng.uniform(0.0, 0.6), rng.uniform(0.0, 4.0)) for epc in epcs
     )

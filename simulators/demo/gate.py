@@ -5,6 +5,7 @@ of it is read off the station's screen when the pallet has passed.
 """
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,9 +27,10 @@ FAR_M: Final = 6.0
 _BEGINS_M: Final = -4.5
 STANDS_M: Final = 0.4
 """In the gate, a little inside: some of its tags have passed and others not."""
+STANDS_S: Final = 1.0
 _PARKED_M: Final = -3.0
-PASSED_TIMEOUT_S: Final = 20.0
-"""After the pallet has gone: departures are told within seconds; a restart may fall in between."""
+PASSED_TIMEOUT_S: Final = 8.0
+"""After the pallet has gone: departures are told within seconds, on any machine."""
 QUIET_S: Final = 1.5
 
 
@@ -66,37 +68,39 @@ class Gate:
             driven_m = min(abs(to_m - from_m), speed_m_s * (loop.time() - began))
             load.at_m = from_m + way * driven_m if driven_m < abs(to_m - from_m) else to_m
 
+    async def until_listed(self, timeout_s: float) -> int:
+        """Wait until the station lists every case, but not for ever; how many it lists."""
+        with contextlib.suppress(NoAnswer):
+            await self.station.until(
+                "not every case was listed", lambda state: not self._missing(state), timeout_s
+            )
+        return len(self._goods) - len(self._missing(self.station.state))
+
+    def _missing(self, state: State | None) -> set[str]:
+        shown = {entry["code"] for entry in listed(state)} if state is not None else set()
+        return {one.label.text for one in self._goods} - shown
+
     async def handled(self) -> list[Handled]:
         """Every case on the pallet, with the event that the station shows for it.
 
         Raises:
             CannotGoOn: the station does not list them all.
         """
-        codes = {one.label.text for one in self._goods}
-
-        def all_listed(state: State) -> bool:
-            return codes <= {entry["code"] for entry in listed(state)}
-
-        try:
-            state = await self.station.until("not every case was listed", all_listed, PASSED_TIMEOUT_S)
-        except NoAnswer as problem:
-            shown = {entry["code"] for entry in listed(self.station.state or {"recorded": []})}
-            missing = ", ".join(sorted(codes - shown)[:5])
-            raise CannotGoOn(f"{problem}; {len(codes - shown)} are missing, such as {missing}") from problem
+        await self.until_listed(PASSED_TIMEOUT_S)
+        state = self.station.state
+        if state is None or self._missing(state):
+            missing = sorted(self._missing(state))
+            raise CannotGoOn(
+                f"the gate does not list {len(missing)} cases, such as {missing[0]}: {self.station.describe()}"
+            )
         # The oldest of each: what was recorded twice is for the proof to find.
         entries = {entry["code"]: entry for entry in listed(state)}
-        oks = self.station.oks
-        return [
-            Handled(
-                "received",
-                self.station.name,
-                one,
-                (event_id := str(entries[one.label.text]["event_id"])),
-                rescanned=False,
-                found_listed=bool(entries[one.label.text]["before_restart"]) and event_id not in oks,
-            )
-            for one in self._goods
-        ]
+        return [self._handled(one, entries[one.label.text]) for one in self._goods]
+
+    def _handled(self, goods: Goods, entry: State) -> Handled:
+        event_id = str(entry["event_id"])
+        unseen = bool(entry["before_restart"]) and event_id not in self.station.oks
+        return Handled("received", self.station.name, goods, event_id, rescanned=False, found_listed=unseen)
 
     async def passed(self) -> Mapping[str, int]:
         """What the screen says of the passage, once nothing passes any more."""

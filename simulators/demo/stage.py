@@ -236,8 +236,7 @@ class _Agent:
                 for device, (driver, port) in self.devices.items()
             ),
             f'[[stations]]\nname = "{self.name}"\nworkflow = "{self.workflow}"\ndevices = [{used}]',
-            f'location = "{self.location}"',
-            self.more,
+            f'location = "{self.location}"\n{self.more}',
         ]
         return "\n".join(tables) + "\n"
 
@@ -258,7 +257,7 @@ def _agents(folder: Path, scanners: tuple[Scanner, Scanner], reader: Rig) -> Ite
 
 
 # A forklift is quick: a few readings decide where its tags are, and what nobody hears for seconds has gone.
-_PLACES: Final = "\n\n".join(
+_PLACES: Final = "passage_s = 2\n\n" + "\n\n".join(
     f'[[places]]\nname = "{side}"\ndevices = ["reader"]\nantennas = [{antenna}]\nside = "{side}"\n'
     "readings = 5\ndeparted_s = 1\ndeparted_most_s = 2"
     for side, antenna in (("outside", OUTSIDE), ("inside", INSIDE))

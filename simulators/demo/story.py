@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from simulators.demo import warehouse
-from simulators.demo.gate import FAR_M, HURRY_M_S, STANDS_M, Gate
+from simulators.demo.gate import FAR_M, HURRY_M_S, PASSED_TIMEOUT_S, STANDS_M, STANDS_S, Gate
 from simulators.demo.proof import Evidence, Stock, gather
 from simulators.demo.show import Show
 from simulators.demo.stage import Agent, Stage, wait_until
@@ -139,6 +139,7 @@ class Story:
             await self._cut.wait()
         self._show.happened(f"gate-1: a pallet of {cases} tagged cases for {warehouse.TAGGED_ORDER} comes in")
         await gate.drive(STANDS_M)
+        await asyncio.sleep(STANDS_S)
         if "kill" in faults:
             recorded = (agent.station.state or {}).get("count", 0)
             await agent.program.kill()
@@ -147,16 +148,16 @@ class Story:
             )
             await self._restart(agent)
         await gate.drive(FAR_M)
-        self._passed = await gate.handled()
-        self._gate_says(f"{len(self._passed)} cases are in")
+        self._gate_says(f"{await gate.until_listed(PASSED_TIMEOUT_S)} of {cases} are in")
 
     async def _pass_again(self) -> None:
-        """It is driven out, and in again: nothing of that counts."""
+        """It is driven out, and in again: nothing that is in already counts."""
         gate = self.gate
         await gate.drive(-FAR_M, HURRY_M_S)
         self._gate_says(f"out again, {_told(await gate.passed())}")
         await gate.drive(FAR_M, HURRY_M_S)
         self._gate_says(f"in again, {_told(await gate.passed())}")
+        self._passed = await gate.handled()
 
     def _gate_says(self, what: str) -> None:
         read = sorted(self.gate.times_read[goods.label.text] for goods in self.plan.passing)

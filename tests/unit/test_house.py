@@ -128,7 +128,8 @@ def test_documents_name_files_that_exist(document: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "program"), [("agent.toml", agent_config), ("central.toml", central_config)]
+    ("name", "program"),
+    [("agent.toml", agent_config), ("gate.toml", agent_config), ("central.toml", central_config)],
 )
 def test_the_example_configurations_are_right(name: str, program: ModuleType) -> None:
     program.load(ROOT / "docs/examples" / name)

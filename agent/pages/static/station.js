@@ -129,7 +129,7 @@ function isGate() {
 function showPassage(passage, first) {
   const said = Object.entries(passage.counts).map(([tally, count]) => t(`station.passed.${tally}`, { count }));
   const worst = said.pop();
-  setBanner(passage.outcome, worst, said.length ? said.join(" · ") : t("station.passed_all"));
+  setBanner(passage.outcome, worst, said.join(" · ") || t(passage.outcome === "ok" ? "station.passed_well" : "station.passed_badly"));
   const rank = ["ok", "duplicate", "reject"].indexOf(passage.outcome);
   const isNews = passage.number !== heard.number || rank > heard.rank;
   clearTimeout(heard.timer);
