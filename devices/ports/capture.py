@@ -83,7 +83,8 @@ class Capture:
             return Ending(f"{self._what} was lost: {problem}")
         if isinstance(seen, End):
             why = f": {seen.problem}" if seen.problem else self._why()
-            return Ending(f"{self._what} delivers no pictures any more{why}")
+            delivers = "no picture" if self._last is None else "no pictures any more"
+            return Ending(f"{self._what} delivers {delivers}{why}")
         self._timeout_s = self._stalled_s
         if self._last is None or self._last.shape != seen.pixels.shape:
             self._refused = self._what_was_refused(*reversed(seen.pixels.shape))
@@ -93,6 +94,16 @@ class Capture:
                 " screen, add frozen_s=0 to its port"
             )
         return Frame(seen.pixels, None, live=True)
+
+    def begin(self) -> None:
+        """See that it delivers at all: a camera that another program uses can be opened too. The picture is not kept,
+        for there is a newer one soon. Raises `Unavailable`.
+        """
+        found = self.next()
+        if isinstance(found, Ending):
+            self.close()
+            other = "; or does another program use it?" if self._wishes.kind == "device" else ""
+            raise Unavailable(f"{found.reason}{other}")
 
     def close(self) -> None:
         """Switch it off."""
@@ -139,7 +150,7 @@ def open_link(
     what, source = _at_a_node(port, options) if port.node is not None else _on_the_network(port, options)
     eye = Eye(source, what=what, stopped=stopped)
     asked = options if source.kind == "device" else {}
-    return Capture(
+    camera = Capture(
         eye,
         Source(
             source.kind, "", asked.get("width"), asked.get("height"), asked.get("fps"), asked.get("format")
@@ -150,6 +161,8 @@ def open_link(
         node=port.node,
         caution=trust.warning(options),
     )
+    camera.begin()
+    return camera
 
 
 def _at_a_node(port: Port, options: dict[str, Any]) -> tuple[str, Source]:

@@ -8,7 +8,7 @@ import pytest
 
 from devices.child import Late, Lost, Stopped
 from devices.driver import Frame
-from devices.errors import Misconfigured
+from devices.errors import Misconfigured, Unavailable
 from devices.ports import capture, eye
 from devices.ports.capture import FIRST_S, Capture
 from devices.ports.eye import End, Facts, Picture, Source
@@ -92,13 +92,27 @@ def test_the_first_picture_may_take_longer_than_those_that_follow() -> None:
         ("/dev/none", Late("no answer"), "has delivered no picture for 15 s: it was unplugged"),
         (None, Late("no answer"), "has delivered no picture for 15 s: check the camera and its network"),
         ("/dev/null", Lost("its process ended (SIGSEGV)"), "was lost: its process ended (SIGSEGV)"),
-        ("/dev/none", End(), "delivers no pictures any more: it was unplugged"),
-        ("/dev/null", End(), "delivers no pictures any more: check its cable"),
-        ("/dev/null", End(problem="too large"), "delivers no pictures any more: too large"),
+        ("/dev/none", End(), "delivers no picture: it was unplugged"),
+        ("/dev/null", End(), "delivers no picture: check its cable"),
+        ("/dev/null", End(problem="too large"), "delivers no picture: too large"),
     ],
 )
 def test_a_camera_that_stops_says_why(node: str | None, shown: Shown, told: str) -> None:
     assert reason(camera(shown, node=node).next()) == f"camera 0 {told}"
+
+
+def test_a_camera_that_stops_later_says_so() -> None:
+    link = camera(picture(), End())
+    link.next()
+    assert reason(link.next()) == "camera 0 delivers no pictures any more: check its cable"
+
+
+def test_a_camera_that_is_open_and_delivers_nothing_is_not_ready() -> None:
+    with pytest.raises(
+        Unavailable, match="no picture for 15 s: check its cable; or does another program use it"
+    ):
+        camera(Late("no answer")).begin()
+    camera(picture()).begin()
 
 
 def test_who_stops_waiting_hears_nothing() -> None:
