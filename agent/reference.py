@@ -5,7 +5,7 @@ the one before it answers.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -54,10 +54,10 @@ class Lookups:
         self._documents = {document.id: document for document in stored.documents}
         self.expecting: Mapping[str, Sequence[Document]] = _purchases(stored.documents)
         """By SKU: the open purchase orders that list it, in central's order: the oldest first."""
-        self.purchase_orders: Collection[str] = {
-            document.id for document in stored.documents if document.type == "purchase_order"
+        self.purchase_orders: Mapping[str, Document] = {
+            document.id: document for document in stored.documents if document.type == "purchase_order"
         }
-        """The ids of the open ones."""
+        """The open ones by id, in the same order."""
 
     def gtin(self, gtin: str) -> tuple[Item, int] | None:
         """The item with this GTIN (14 digits) and how many base units one label stands for."""

@@ -118,12 +118,8 @@ def _progress(document: Document, received: Mapping[str, int], lookups: Lookups)
 
 def _gate_job(context: Context, lookups: Lookups, touched: Mapping[str | None, int]) -> dict[str, Any]:
     """The orders that this job received for, and those that are waited for; those with goods in this job first."""
-    orders = [
-        document
-        for document in lookups.stored.documents
-        if document.type == "purchase_order" and document.site == context.site
-    ]
-    orders.sort(key=lambda document: document.id not in touched)
+    orders = [order for order in lookups.purchase_orders.values() if order.site == context.site]
+    orders.sort(key=lambda order: order.id not in touched)
     return {
         "kind": "gate",
         "orders": [

@@ -128,6 +128,7 @@ def test_undo_and_documents_over_http(agent: AgentProgram):
         ("/stations/dock/undo", {"event_id": "x" * 5000}, {}, 413),
         ("/stations/dock/undo", {"event": "x"}, {}, 422),
         ("/stations/dock/document", {}, {}, 422),
+        ("/stations/dock/looked", {"token": -1}, {}, 422),
         ("/stations/nowhere/undo", {}, {}, 404),
     ],
 )
