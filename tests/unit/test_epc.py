@@ -196,6 +196,9 @@ EXPIRY = ((0x17, 8), (27, 7), (2, 4), (0, 5))
         (packed(*ITEM, (0x3103, 16), (1500, 20)), f"0109521141123454217{GS}3103001500"),
         (packed(*ITEM), "0109521141123454217"),  # data is announced, and none is there
         (packed(*UNIT, *CONTENTS, *LOT), f"000952012345678912350209521141123454{GS}3748{GS}10ABC"),
+        # Behind a host name of 7 characters, three in 16 bits, or each in 7.
+        (packed((0xEF, 8), *UNIT[1:], (0, 1), (7, 6), (1, 48), *LOT), f"00095201234567891235{GS}10ABC"),
+        (packed((0xEF, 8), *UNIT[1:], (1, 1), (7, 6), (1, 49), *LOT), f"00095201234567891235{GS}10ABC"),
     ],
 )
 def test_data_behind_an_epc_is_read_as_from_a_barcode(data: bytes, printed: str):
