@@ -72,7 +72,9 @@ class Void:
 
 @dataclass(frozen=True, slots=True)
 class Reenter:
-    """This incarnation was forked: start a new one, enter its unsettled events there, call `reentered`."""
+    """This incarnation was forked: start a new one and enter its unsettled events there. Or it was left before, and
+    has holes since: what lacks a verdict in those is entered into the current one. Then call `reentered`.
+    """
 
     incarnation: str
 
@@ -95,7 +97,9 @@ class Stream:
     answered: bool = False
     """Central has answered a hello that listed it, in this history; an empty one is then no longer listed."""
     left: bool = False
-    """It was forked, and its unsettled events were entered into another: empty, it is no longer listed."""
+    """It was forked, and its unsettled events were entered into another: empty, it is no longer listed. It has holes,
+    which central would wait for, so nothing is sent of it again: what lacks a verdict once more is entered elsewhere.
+    """
     lacking: Ranges = field(default_factory=Ranges)
     todo: Ranges = field(init=False)
     ids: dict[int, str] = field(init=False, default_factory=dict)
@@ -290,7 +294,11 @@ class Engine:
             self._moved_at = now
         else:
             stream.acked = max(stream.acked, ack.acked)
-        stream.safe, self.window = min(ack.safe, ack.acked), ack.window  # it can only keep what it has
+        if (
+            fresh or not stream.left
+        ):  # of a left one it tells up to where verdicts were kept: only an answer may
+            stream.safe = min(ack.safe, ack.acked)  # it can only keep what it has
+        self.window = ack.window
         verdicts = [v for v in ack.verdicts if stream.ids.get(v.sequence) == v.id]
         for verdict in verdicts:
             stream.settle(verdict.sequence)
@@ -306,9 +314,11 @@ class Engine:
                     verdicts=tuple((stream.incarnation, verdict) for verdict in verdicts),
                 )
             )
-        if ack.problem == "fork" and stream.incarnation == self.current and not self._reentering:
+        forked = ack.problem == "fork" and stream.incarnation == self.current
+        holes = (stream.left and stream.lacking) or any(self.streams[name].left for name, _ in forget)
+        if (forked or holes) and not self._reentering:
             self._reentering = True
-            return [*actions, Reenter(self.current)]
+            return [*actions, Reenter(stream.incarnation)]
         return actions + self._send()
 
     def voided(self, incarnation: str, sequence: int) -> list[Action]:
@@ -402,7 +412,8 @@ class Engine:
             floor = min(stream.safe, ack.safe) if stream is answered else stream.safe
             stream.acked = 0
             stream.echoed = stream.may_send = stream.answered = False
-            stream.lack(max(floor + 1, stream.first_kept), stream.last)
+            if not stream.left:
+                stream.lack(max(floor + 1, stream.first_kept), stream.last)
             stream.put_back()
             forget.append((stream.incarnation, floor))
         self._reading = None
@@ -414,7 +425,7 @@ class Engine:
         """
         lowered = acked < max(stream.acked, stream.safe)
         stream.acked = acked
-        again = lowered and stream.lack_again(max(acked + 1, stream.first_kept), stream.last)
+        again = lowered if stream.left else stream.lack_again(max(acked + 1, stream.first_kept), stream.last)
         return ((stream.incarnation, acked),) if again else ()
 
     def _unreadable(self, ack: Ack) -> list[Action]:
@@ -456,8 +467,8 @@ class Engine:
             return []
         for stream in self.streams.values():
             run = stream.todo.first_run()
-            waits = not stream.may_send or stream.voiding is not None or (stream.single and stream.in_flight)
-            if run is not None and not waits:
+            waits = stream.left or not stream.may_send or stream.voiding is not None
+            if run is not None and not waits and not (stream.single and stream.in_flight):
                 most = 1 if stream.single else min(room, READ_EVENTS)
                 self._reading = Read(stream.incarnation, run[0], min(run[1], run[0] + most - 1))
                 return [self._reading]

@@ -310,27 +310,40 @@ class Store:
 
     def reenter(self, incarnation: str) -> list[Stream]:
         """Begin a new incarnation and enter into it, under their own ids, the events of the forked one that are
-        above `safe`, lack a verdict or are `conflict`. Asked again for the same one, it changes nothing.
+        above `safe`, lack a verdict or are `conflict`. Of those that were left before, enter what lacks a verdict
+        again. Asked again for the same one, it changes nothing.
         """
-        if incarnation != self.incarnation:
-            return self.streams()
-        base, last = self._number << SEQUENCE_BITS, self.last
-        self._raw.execute("UPDATE incarnation SET last = ?, forked = 1 WHERE id = ?", (last, incarnation))
-        safe = self._one("SELECT safe FROM incarnation WHERE id = ?", (incarnation,))
-        self._begin_incarnation()
-        moving = (
-            "SELECT key, text, recorded_ms FROM event WHERE key > ? AND key <= ?"
-            " AND (outcome IS NULL OR outcome = ? OR key > ?) ORDER BY key LIMIT ?"
-        )
-        bounds, above = (base + last, OUTCOMES.index("conflict"), base + safe, ROWS_PER_STATEMENT), base
-        while rows := self._raw.execute(moving, (above, *bounds)).fetchall():
+        numbers = self._raw.execute(
+            "SELECT number FROM incarnation WHERE forked = 1 ORDER BY number"
+        ).fetchall()
+        if incarnation == self.incarnation:
+            number, safe = (
+                self._number,
+                self._one("SELECT safe FROM incarnation WHERE id = ?", (incarnation,)),
+            )
+            change = "UPDATE incarnation SET last = ?, forked = 1 WHERE id = ?"
+            self._raw.execute(change, (self.last, incarnation))
+            self._begin_incarnation()
+            conflict = OUTCOMES.index("conflict")
+            self._move(
+                number, f"outcome = {conflict} OR key > {(number << SEQUENCE_BITS) + safe} OR outcome IS NULL"
+            )
+        for (number,) in numbers:
+            self._move(number, "outcome IS NULL")
+        self.queued = self._one("SELECT count(*) FROM event WHERE outcome IS NULL")
+        return self.streams()
+
+    def _move(self, number: int, which: str) -> None:
+        """Enter these events of an incarnation into the current one, a few at a time."""
+        above, last = number << SEQUENCE_BITS, (number + 1 << SEQUENCE_BITS) - 1
+        held = "SELECT key, text, recorded_ms FROM event WHERE key > ? AND key <= ?"
+        moving = f"{held} AND ({which}) ORDER BY key LIMIT ?"
+        while rows := self._raw.execute(moving, (above, last, ROWS_PER_STATEMENT)).fetchall():
             self._raw.executemany("DELETE FROM event WHERE key = ?", [(key,) for key, _, _ in rows])
             self.insert(
                 [value for _, text, recorded_ms in rows for value in self._entered(text, recorded_ms)]
             )
             above = rows[-1][0]
-        self.queued = self._one("SELECT count(*) FROM event WHERE outcome IS NULL")
-        return self.streams()
 
     def _entered(self, text: bytes, recorded_ms: int) -> tuple[int, bytes, int]:
         """The row of an event at the next place of the current incarnation."""

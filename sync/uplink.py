@@ -249,7 +249,8 @@ class Uplink:
         else:
             assert isinstance(action, Reenter)
             log.warning(
-                "another process used this incarnation; beginning a new one", incarnation=action.incarnation
+                "another process used this incarnation; its events are entered into another",
+                incarnation=action.incarnation,
             )
             await self._records.join()  # what is settled stays behind
             self._do(engine.reentered(await journal.reenter(action.incarnation), time.monotonic()))

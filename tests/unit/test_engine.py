@@ -355,6 +355,15 @@ def test_a_central_restored_to_before_what_it_called_safe_gets_everything_above_
     )
 
 
+def test_an_old_ack_that_comes_late_hides_nothing_that_a_restored_central_lacks() -> None:
+    desk = answered(Stream(A, last=5, acked=5, safe=5), Stream(B, last=4, acked=4, safe=4))
+    desk.tick(300)
+    desk.answer(B, 4, history="H2", safe=4)
+    desk.ack(A, 3, history="H2", safe=3)
+    desk.answer(A, 3, history="H2", safe=3)
+    assert desk.batches() == [[4, 5]]
+
+
 def test_the_answer_to_a_periodic_hello_sends_nothing_again_that_is_on_its_way() -> None:
     desk = answered()
     desk.tick(269)
@@ -494,6 +503,37 @@ def test_what_was_entered_elsewhere_is_not_looked_for_at_its_old_place() -> None
     desk.hold_reads = True
     desk.answer(A, 3), desk.answer(B, 0)
     assert desk.held == [] and desk.engine.queued == 0
+
+
+def test_what_lacks_a_verdict_again_in_a_left_incarnation_is_entered_into_the_current_one() -> None:
+    """It has holes where events were entered elsewhere: a central that was restored would wait for these for ever,
+    and what is sent above them would fill the window, so that nothing else came through either.
+    """
+    desk = answered(
+        Stream(A, last=9, acked=9, safe=5, left=True, lacking=Ranges()), Stream(B, last=1, acked=1)
+    )
+    desk.ack(A, 9, safe=1), desk.records.clear()
+    assert desk.engine.streams[A].safe == 9, (
+        "it tells up to where there are verdicts, and they are not asked for again"
+    )
+    desk.tick(300)
+    desk.answer(B, 1, history="H2")
+    assert desk.others == [Reenter(B)] and (A, 9) in desk.records[-1].forget_above
+    desk.others.clear()
+    streams = [Stream(A, last=9, acked=0, safe=9, left=True, lacking=Ranges()), Stream(B, last=1, acked=1)]
+    desk.do(desk.engine.reentered(streams, desk.now))
+    desk.answer(A, 3, history="H2")
+    assert desk.others == [Reenter(A)] and (A, 3) in desk.records[-1].forget_above
+    desk.do(
+        desk.engine.reentered([Stream(A, last=9, acked=3, safe=3, left=True, lacking=Ranges([(4, 4)]))], 1.0)
+    )
+    assert desk.batches() == []
+
+
+def test_what_an_agent_that_died_had_yet_to_enter_elsewhere_is_entered_at_the_next_answer() -> None:
+    desk = online(Stream(A, last=9, acked=3, safe=3, left=True, lacking=Ranges([(4, 5)])), Stream(B))
+    desk.answer(B), desk.answer(A, 3)
+    assert desk.others == [Reenter(A)] and desk.batches() == []
 
 
 def test_a_fork_that_is_mended_offline_is_told_at_the_next_connect() -> None:

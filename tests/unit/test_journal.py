@@ -251,6 +251,36 @@ async def test_reentering_moves_what_is_unsettled_under_its_own_ids(opened, tmp_
     assert (recorded.incarnation, recorded.sequence) == (new, 5)
 
 
+async def test_what_lacks_a_verdict_again_in_a_left_incarnation_is_entered_too(
+    opened, tmp_path: Path
+) -> None:
+    journal = await opened()
+    old = journal.incarnation
+    await journal.append([draft(n) for n in "abcd"])
+    said = [
+        Verdict(sequence=n, id=i, outcome=o)
+        for n, i, o in ((1, "a", "accepted"), (2, "b", "conflict"), (3, "c", "accepted"))
+    ]
+    await journal.record(Record(streams=((old, 3, 3, True),), verdicts=tuple((old, one) for one in said)))
+    await journal.reenter(old)
+    assert [(e["id"], int(e["sequence"])) for e in texts(tmp_path / "journal.db")] == [
+        ("a", 1),
+        ("c", 3),
+        ("b", 1),
+        ("d", 2),
+    ]
+    await journal.record(Record(forget_above=((old, 1),)))
+    streams = await journal.reenter(old)
+    assert [(e["id"], int(e["sequence"])) for e in texts(tmp_path / "journal.db")] == [
+        ("a", 1),
+        ("b", 1),
+        ("d", 2),
+        ("c", 3),
+    ]
+    assert [(s.last, s.left, list(s.lacking)) for s in streams] == [(4, True, []), (3, False, [(1, 3)])]
+    assert journal.queued == 3 and [r.sequence for r in await journal.append([draft("e")])] == [4]
+
+
 async def test_reentering_holds_only_a_few_events_in_memory_at_a_time(opened, tmp_path: Path) -> None:
     journal = await opened()
     await journal.append([draft(f"{n}", text="x" * 4000) for n in range(2_000)])
