@@ -38,7 +38,7 @@ _TALLIES: Final[Mapping[str, Tally]] = {
 }
 MOST_CONCERNS: Final = 200
 """Tags of one station that wait for somebody to look at them; above, the oldest makes room."""
-CODES_SHOWN: Final = 5  # of each group, the newest
+CODES_SHOWN: Final = 3  # of each group, the newest
 SIGNAL_AGAIN_NS: Final = 1_000_000_000
 """Of tags, a reader beeps the same outcome at most so often: fifty beeps in a second say nothing."""
 

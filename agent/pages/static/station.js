@@ -212,11 +212,14 @@ function showGate(job) {
 }
 
 function order(one) {
+  // What other agents received is not known here: an order that nothing came for only says what it expects.
+  const begun = one.received > 0;
+  const progress = begun ? `${one.received} / ${one.expected}` : t("station.gate_expected", { count: one.expected });
   const parts = [
     h("div", { class: "order-head" },
       h("strong", {}, visible(one.document)), h("span", { class: "soft" }, visible(one.supplier)),
-      h("span", { class: "number" }, `${one.received} / ${one.expected}`)),
-    bar(one.received, one.expected),
+      h("span", { class: "number" }, progress)),
+    begun ? bar(one.received, one.expected) : "",
   ];
   // Line by line only where something has come: the others would push it off the screen.
   if (one.scans) parts.push(h("ul", { class: "list" }, ...one.lines.map(line)));
