@@ -16,6 +16,7 @@ BENCHMARKS = {
     "journal": "benchmarks.journal",
     "end-to-end": "benchmarks.end_to_end",
     "devices": "benchmarks.devices",
+    "smoothing": "benchmarks.smoothing",
     "camera": "benchmarks.camera",
 }
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from agent.smoothing.smoother import Smoother, Tag
+from agent.smoothing.smoother import Smoother
+from agent.smoothing.tracks import Tag
 from agent.smoothing.values import NS_PER_S
 
 

@@ -27,6 +27,10 @@ class Place:
     """Of the station's gate."""
     parameters: Parameters = field(default_factory=lambda: Parameters.model_validate({}))
 
+    def is_opposite(self, other: "Place") -> bool:
+        """Whether the two are the sides of one gate."""
+        return self.station == other.station and {self.side, other.side} == {"outside", "inside"}
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
