@@ -47,7 +47,7 @@ class Camera:
     ) -> None:
         self._device = device
         self._again_ns = again_ms * 1_000_000
-        self._decoder = decoder or vision.decoder(symbologies, roi=roi, budget_ms=budget_ms)
+        self._decoder = decoder or vision.build_decoder(symbologies, roi=roi, budget_ms=budget_ms)
         self._in_view: dict[Key, int] = {}
 
     @property

@@ -14,7 +14,7 @@ from devices.vision.decoder import BUDGET_MS, WHOLE, Decoder
 from devices.vision.second_opinion import SecondOpinion
 
 
-def decoder(
+def build_decoder(
     wanted: Sequence[str], *, budget_ms: int = BUDGET_MS, roi: tuple[int, int, int, int] = WHOLE
 ) -> Decoder:
     """What a camera has: by the machine's clock, with a second opinion."""

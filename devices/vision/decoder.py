@@ -37,8 +37,8 @@ EMPTY_SCALE = 4
 DOUBT_LOOKS = 3
 # In a scene where nothing moves, the looks that failed are not repeated for this long.
 REST_NS = 2_000_000_000
-# Two frames of a still scene: the mean gradients differ by less than this on average. Noise of σ 12 makes 0.7.
-STILL_LEVELS = 1.0
+# Two frames of a still scene: the mean gradients differ by less than this on average. Noise of σ 12 makes 2.8.
+STILL_LEVELS = 4.0
 # What a machine's speed may do to the expected costs.
 LEAST_PACE, MOST_PACE = 0.25, 16.0
 # How long a process that hangs may hold a frame.
@@ -235,7 +235,10 @@ def cut(image: Image, seen_scale: float, region: Region) -> View:
     part = image[
         top : top + math.ceil(region.height / seen_scale), left : left + math.ceil(region.width / seen_scale)
     ]
-    small = shrunk(part, MOST_REGION_PX)
+    cos, sin = abs(math.cos(math.radians(region.turn))), abs(math.sin(math.radians(region.turn)))
+    height, width = part.shape
+    grows = (height * sin + width * cos) * (height * cos + width * sin) / part.size
+    small = shrunk(part, int(MOST_REGION_PX / grows))
     scale = small.shape[1] / part.shape[1]
     other = scale > seen_scale or bool(region.turn)
     to_frame = np.array([[1 / scale, 0, left], [0, 1 / scale, top]], np.float64)
@@ -243,7 +246,6 @@ def cut(image: Image, seen_scale: float, region: Region) -> View:
         return View(small, to_frame, other)
     height, width = small.shape
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), region.turn, 1.0)
-    cos, sin = abs(turn[0, 0]), abs(turn[0, 1])
     new_width, new_height = int(height * sin + width * cos), int(height * cos + width * sin)
     turn[0, 2] += (new_width - width) / 2
     turn[1, 2] += (new_height - height) / 2

@@ -1,6 +1,6 @@
 """What the slower passes do to the pixels. Every one of them is a function from grey levels to grey levels."""
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,31 +35,33 @@ def contrasted(image: Image) -> Image:
 
 def levelled(image: Image) -> Image:
     """Against uneven light and glare: every pixel by the mean and the spread of its surroundings."""
+    import numpy as np  # noqa: PLC0415 - see above
+
+    return _levelled(image.astype(np.float32), (_NEIGHBOURS_PX, _NEIGHBOURS_PX))
+
+
+# Some modules of a code on each side, whatever its size: codes that are read are 1.5 to 8 pixels per module.
+_NEIGHBOURS_PX = 51
+_BESIDE_PX = 31
+
+
+def _levelled(levels: "NDArray[Any]", size: tuple[int, int]) -> Image:
     import cv2  # noqa: PLC0415 - see above
     import numpy as np  # noqa: PLC0415 - see above
 
-    size = (_NEIGHBOURS_PX, _NEIGHBOURS_PX)
-    levels = image.astype(np.float32)
     mean = cv2.blur(levels, size)
     spread = cv2.sqrt(np.maximum(cv2.blur(levels * levels, size) - mean * mean, 1))
     even: Image = np.clip(128 + 50 * (levels - mean) / (spread + 4), 0, 255).astype(np.uint8)
     return even
 
 
-# Some modules of a code on each side, whatever its size: codes that are read are 1.5 to 8 pixels per module.
-_NEIGHBOURS_PX = 51
-
-
-def levelled_large(image: Image) -> Image:
-    """The same at twice the size, for narrow bars."""
-    return levelled(enlarged(image))
-
-
 def along_bars(image: Image) -> Image:
-    """Against grain, in poor light: the mean of 9 rows, because bars stand upright here, then levelled."""
+    """Against grain, and light that changes over the bars: the mean of 9 rows, because bars stand upright here, each
+    row levelled by itself."""
     import cv2  # noqa: PLC0415 - see above
+    import numpy as np  # noqa: PLC0415 - see above
 
-    return levelled(cv2.blur(image, (1, 9)).astype("uint8", copy=False))
+    return _levelled(cv2.blur(image.astype(np.float32), (1, 9)), (_BESIDE_PX, 1))
 
 
 def inverted(image: Image) -> Image:
@@ -74,13 +76,6 @@ def joined(image: Image) -> Image:
     import cv2  # noqa: PLC0415 - see above
 
     return cv2.medianBlur(image, 5).astype("uint8", copy=False)
-
-
-def smoothed(image: Image) -> Image:
-    """Half the size: against grain, screens and print rasters in symbols that are large enough."""
-    import cv2  # noqa: PLC0415 - see above
-
-    return cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype("uint8", copy=False)
 
 
 def untouched(image: Image) -> Image:

@@ -20,11 +20,9 @@ START_S = 10.0
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 300.0
 _HEAD = struct.Struct("!II")  # width, height
 
-# ZBar's names, with the family and the AIM id that zxing-cpp gives the same symbol. It hands over UPC as EAN-13.
+# ZBar's names, with the family and the AIM id that zxing-cpp gives the same symbol.
 _FAMILIES = {
     "EAN13": ("EAN/UPC", "]E0"),
-    "UPCA": ("EAN/UPC", "]E0"),
-    "UPCE": ("EAN/UPC", "]E0"),
     "EAN8": ("EAN/UPC", "]E4"),
     "I25": ("ITF", "]I0"),
     "CODE39": ("Code 39", "]A0"),
@@ -42,8 +40,7 @@ class SecondOpinion:
         module: str = __name__,
     ) -> None:
         """`module` has the `main` that runs in the child."""
-        names = [SYMBOLOGIES[name].zbar for name in wanted]
-        self._wanted = [name for name in names if name is not None]
+        self._wanted = _names(frozenset(wanted))
         self._module = module
         self._clock_ns = clock_ns
         self._child: Child | None = None
@@ -108,6 +105,15 @@ class SecondOpinion:
             self._child = None
 
 
+def _names(wanted: frozenset[str]) -> list[str]:
+    """What ZBar is asked for: names that stand for nothing but what is wanted."""
+    behind: dict[str, set[str]] = {}
+    for name, row in SYMBOLOGIES.items():
+        if row.zbar is not None:
+            behind.setdefault(row.zbar, set()).add(name)
+    return [zbar for zbar, names in behind.items() if names <= wanted]
+
+
 def _flat(image: Image) -> memoryview:
     import numpy as np  # noqa: PLC0415 - only sites with cameras have it installed
 
@@ -117,7 +123,7 @@ def _flat(image: Image) -> memoryview:
 def _sighting(kind: str, content: str, points: Sequence[Sequence[float]]) -> Sighting:
     family, aim = _FAMILIES[kind]
     text = content
-    if family == "ITF" and len(text) == 14 and _check_digit_holds(text):
+    if family == "ITF" and _check_digit_holds(text):
         aim = "]I1"
     xs, ys = [x for x, _ in points] or [0.0], [y for _, y in points] or [0.0]
     left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)

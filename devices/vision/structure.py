@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CELL_PX = 16
-# A cell holds something where its mean gradient (|∂x| + |∂y| by Sobel, a quarter of it) is above so many times that
+# A cell holds something where its mean gradient (|∂x| + |∂y| by Sobel) is above so many times that
 # of the quietest fifth of the frame, which is noise, within these bounds. A sensor's noise of σ 4 … 12 grey levels
-# gives 3 … 8 in every cell and at most 1.5 times the mean in any; codes of 12 levels of contrast give
-# 3 … 9, those on labels in fair light 25 … 90.
-NOISE_TIMES, LEAST, MOST = 1.6, 3.0, 16.0
+# gives 11 … 33 in every cell and at most 1.5 times the mean in any; codes of 12 levels of contrast give
+# 12 … 36, those on labels in fair light 100 … 250.
+NOISE_TIMES, LEAST, MOST = 1.6, 12.0, 64.0
 # A code is at least two cells in size, and has a quiet zone around it.
 MIN_CELLS, MARGIN_CELLS = 2, 2
 MOST_REGIONS = 3
 # Bars within so many degrees of upright are read as they are.
 UPRIGHT_DEGREES = 10
+# So much of the edges must lie within 7° for there to be a direction; without one, 4 % do.
+DIRECTED_PART = 0.12
 # A region that is more of the frame than this is the frame.
 WHOLE_PART = 0.7
 
@@ -67,7 +69,7 @@ def measure(frame: Image) -> Structure:
     height, width = frame.shape
     half = cv2.resize(frame, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA)
     across, down = cv2.Sobel(half, cv2.CV_16S, 1, 0), cv2.Sobel(half, cv2.CV_16S, 0, 1)
-    edges = cv2.add(cv2.convertScaleAbs(across, alpha=0.25), cv2.convertScaleAbs(down, alpha=0.25))
+    edges = cv2.add(cv2.convertScaleAbs(across, alpha=1), cv2.convertScaleAbs(down, alpha=1))
     size = (math.ceil(width / CELL_PX), math.ceil(height / CELL_PX))
     cells = cv2.resize(edges, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     quiet = float(np.percentile(cells, 20))
@@ -112,6 +114,8 @@ def _turn(across: "NDArray[Any]", down: "NDArray[Any]") -> float:
     # The two edges of a bar point both ways: that is one direction.
     counts = np.bincount(angle[strong].astype(int) % 180, weights=strength[strong], minlength=180)
     smooth = np.convolve(np.concatenate((counts[-3:], counts, counts[:3])), np.ones(7), "valid")
+    if smooth.max() < DIRECTED_PART * counts.sum():
+        return 0.0
     best = float(smooth.argmax())
     off = best if best < 90 else best - 180
     return 0.0 if abs(off) <= UPRIGHT_DEGREES or abs(off) >= 90 - UPRIGHT_DEGREES else off

@@ -15,9 +15,9 @@ class Symbology:
     linear: bool
     """Bars, without error correction."""
     zbar: str | None = None
-    """Its name in ZBar, where what ZBar says of it is certain. It is not for Code 128, whose FNC1 and FNC4 it drops
-    (FNC4 shifts a letter by 128), nor for DataBar, where its own assertions fail, nor for QR codes, whose character
-    sets it guesses."""
+    """What ZBar hands it over as, where what ZBar says of it is certain. It is not for Code 128: ZBar drops FNC1,
+    which makes it GS1-128, and FNC4, which makes a letter another one; nor for DataBar, where its own assertions
+    fail, nor for QR codes, whose character sets it guesses."""
     default: bool = True
     """Printed on goods, shelves and shipping labels. Every other one costs time in each frame and misreads some."""
 
@@ -25,8 +25,8 @@ class Symbology:
 SYMBOLOGIES: dict[str, Symbology] = {
     "ean-13": Symbology("EAN13", linear=True, zbar="EAN13"),
     "ean-8": Symbology("EAN8", linear=True, zbar="EAN8"),
-    "upc-a": Symbology("UPCA", linear=True, zbar="UPCA"),
-    "upc-e": Symbology("UPCE", linear=True, zbar="UPCE"),
+    "upc-a": Symbology("UPCA", linear=True, zbar="EAN13"),
+    "upc-e": Symbology("UPCE", linear=True, zbar="EAN13"),
     "code-128": Symbology("Code128", linear=True),
     "code-39": Symbology("Code39", linear=True, zbar="CODE39"),
     "itf": Symbology("ITF", linear=True, zbar="I25"),
