@@ -38,6 +38,8 @@ _TALLIES: Final[Mapping[str, Tally]] = {
 }
 MOST_CONCERNS: Final = 200
 """Tags of one station that wait for somebody to look at them; above, the oldest makes room."""
+MOST_STRANGERS: Final = 1_000
+"""Tags that nobody knows and that were rejected in this job; above, the one that passed first is told again."""
 CODES_SHOWN: Final = 3  # of each group, the newest
 SIGNAL_AGAIN_NS: Final = 1_000_000_000
 """Of tags, a reader beeps the same outcome at most so often: fifty beeps in a second say nothing."""
@@ -106,9 +108,26 @@ class Passage:
         self._counts: Counter[Tally] = Counter()
         self._rejected: set[str] = set()
         self._last_ns: int | None = None
-        self._number = 0
         self._began_at = ""
+        self._number = 0
+        self._strangers: dict[str, None] = {}
         self._token = 0
+
+    def is_known(self, relation: str, code: str) -> bool:
+        """Whether nobody knows this tag, and that was said in this job: somebody's jacket passes all day."""
+        if relation != "unknown":
+            return False
+        if code in self._strangers:
+            return True
+        self._strangers[code] = None
+        if len(self._strangers) > MOST_STRANGERS:
+            del self._strangers[next(iter(self._strangers))]
+        return False
+
+    def finish(self) -> None:
+        """The job is done: what passes next is a new passage, and strangers are told of again."""
+        self._last_ns = None
+        self._strangers.clear()
 
     def take(
         self, relation: str, shown: Shown, name: str, now_ns: int, concerns: tuple[Concern, ...]
@@ -126,7 +145,12 @@ class Passage:
         if tally is None:
             return concerns
         self._token = shown.token
-        self._add(tally, shown.code, now_ns, shown.at)
+        if self._last_ns is None or now_ns - self._last_ns > self._quiet_ns:
+            self._counts.clear()
+            self._rejected.clear()
+            self._began_at, self._number = shown.at, shown.token
+        self._last_ns = now_ns
+        self._add(tally, shown.code)
         if tally in ("ok", "sighted"):
             return settled(concerns, shown.code)
         what = name if name != "?" else shown.code
@@ -135,13 +159,7 @@ class Passage:
         )
         return noted(concerns, new)
 
-    def _add(self, tally: Tally, code: str, now_ns: int, at: str) -> None:
-        if self._last_ns is None or now_ns - self._last_ns > self._quiet_ns:
-            self._counts.clear()
-            self._rejected.clear()
-            self._number += 1
-            self._began_at = at
-        self._last_ns = now_ns
+    def _add(self, tally: Tally, code: str) -> None:
         if code in self._rejected:
             self._rejected.discard(code)
             self._counts["rejected"] -= 1
@@ -155,7 +173,7 @@ class Passage:
             return None
         found = {tally: self._counts[tally] for tally in SHOWN_AS if self._counts[tally]}
         return {
-            "number": self._number,
+            "number": self._number,  # rises
             "began_at": self._began_at,
             "outcome": SHOWN_AS[list(found)[-1]],
             "counts": found,

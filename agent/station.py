@@ -222,7 +222,8 @@ class Station:
             log.exception("a read could not be understood", station=self.name, code=source.code)
             self._say("reject", "defect", source, {"code": source.code})
             return
-        await self._take(found, source)
+        if change is None or self.passage is None or not self.passage.is_known(found.relation, source.code):
+            await self._take(found, source)
 
     async def _take(self, found: Step, source: _Source) -> Shown:
         """Do what the workflow says; then, and only then, show it."""
@@ -287,6 +288,8 @@ class Station:
         if problem is None:
             # Once more, onto what they are now: a task may have come while the disk was busy.
             self.choices = self.choices.with_changes(changes, newest=newest)
+            if changes.get("finished") and self.passage is not None:
+                self.passage.finish()
             if changes.get("finished"):
                 self._shared.history.finish(self.name)
             self.refresh()

@@ -126,8 +126,20 @@ async def test_what_cannot_be_booked_says_what_to_do(start: Start):
     shown = await gate.passes(PILL)
     assert (shown.outcome, shown.event_id) == ("reject", None)
     assert shown.text.startswith("Pills (PILL) needs its lot, and its tag has none.")
-    assert (await gate.passes(bytes.fromhex("E280116060000207"))).outcome == "reject"
+    jacket = bytes.fromhex("E280116060000207")
+    assert (await gate.passes(jacket)).outcome == "reject"
+    for _ in range(3):
+        gate.tell(jacket)
+    assert (await gate.passes(PILL)).outcome == "reject"
+    assert gate.state("gate")["passage"]["counts"] == {"rejected": 2}
     assert await gate.events() == []
+    for _ in range(2):
+        shown = await gate.scan("nonsense", station="gate")
+        assert shown.text == "Nobody knows nonsense. Nothing was recorded.", (
+            "a person wants an answer each time"
+        )
+    await gate.station.choose(None)
+    assert (await gate.passes(jacket)).outcome == "reject", "it is another job"
 
 
 async def test_a_tag_that_the_disk_took_later_is_ok_and_nobody_needs_to_look(

@@ -1,6 +1,15 @@
 """What passes a gate, as people read it."""
 
-from agent.passage import MOST_CONCERNS, SHOWN_AS, SIGNAL_AGAIN_NS, Concern, Passage, Signals, grouped
+from agent.passage import (
+    MOST_CONCERNS,
+    MOST_STRANGERS,
+    SHOWN_AS,
+    SIGNAL_AGAIN_NS,
+    Concern,
+    Passage,
+    Signals,
+    grouped,
+)
 from agent.shared import Shown
 from agent.workflows import WORKFLOWS
 
@@ -57,7 +66,7 @@ def test_a_pause_begins_a_new_passage_and_what_was_not_looked_at_stays():
     assert bench.counts == {"ok": 1}
     found = bench.passage.public()
     assert found is not None
-    assert (found["number"], found["outcome"]) == (2, "ok")
+    assert (found["number"], found["outcome"]) == (3, "ok"), "of the outcome that it began with"
     assert [one.code for one in bench.concerns] == ["c1"]
 
 
@@ -98,6 +107,18 @@ def test_every_row_of_the_gate_is_counted_as_something_that_can_be_shown():
     for _, relation in WORKFLOWS["gate"].table:
         bench.tell(relation, relation)
     assert set(bench.counts) == set(SHOWN_AS)
+
+
+def test_a_stranger_is_told_of_once_in_a_job():
+    passage = Passage(5_000)
+    assert not passage.is_known("outward", "c1")
+    told = [passage.is_known("unknown", "jacket") for _ in range(3)]
+    assert told == [False, True, True]
+    passage.finish()
+    assert not passage.is_known("unknown", "jacket")
+    for number in range(MOST_STRANGERS):
+        assert not passage.is_known("unknown", f"c{number}")
+    assert not passage.is_known("unknown", "jacket"), "the first of too many is forgotten"
 
 
 def test_what_waits_to_be_looked_at_is_bounded():
