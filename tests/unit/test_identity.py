@@ -39,6 +39,7 @@ PROVED: list[tuple[str | None, str, dict[str, Any]]] = [
     ("]C1", "80030061414112345210A/1", {"kind": "asset", "grai": "0614141123452", "serial": "10A/1"}),
     ("]C1", "800300614141123452", {"kind": "asset", "grai": "0614141123452"}),
     ("]C1", "80040614141BX", {"kind": "asset", "giai": "0614141BX"}),
+    ("]C1", "80041234X", {"kind": "asset", "giai": "1234X"}),
     ("]C1", "2530614141123452A1", {"kind": "gdti", "gdti": "0614141123452", "serial": "A1"}),
     (
         "]C1",  # a unit of goods, on a pallet of somebody's, for somewhere
@@ -50,6 +51,9 @@ PROVED: list[tuple[str | None, str, dict[str, Any]]] = [
         "0109521234543213" + "7007260101260131\x1d" + "10L",
         {**ITEM, "lot": "L"},
     ),  # a harvest of a month
+    ("]C1", "0109521234543213" + "4145412345000013", ITEM),  # goods, and where they are
+    ("]C1", "800300614141123452\x1d" + "4145412345000013", {"kind": "asset", "grai": "0614141123452"}),
+    ("]C1", "0109521234543213" + "402" + "12345678901234560", ITEM),
     ("]C1", "010952123454321315261231", ITEM),  # best before: still good after it
     ("]E0", "5901234123457", {"kind": "gtin", "gtin": "05901234123457"}),
     ("]E0", "0012345678905", {"kind": "gtin", "gtin": "00012345678905"}),
@@ -83,6 +87,7 @@ NOT_PROVED: list[tuple[str | None, str, str]] = [
     ("]C1", "2530614141123453A1", "(253) 0614141123453 has a wrong check digit"),
     ("]C1", "0109521234543213" + "402" + "12345678901234561", "(402)"),  # of a number that is none of ours
     ("]C1", "8004-BOLT", "company prefix"),
+    ("]C1", "8004123X", "company prefix"),
     ("]C1", "010952123454321380040614141BX", "name different things"),
     ("]C1", "800300614141123452\x1d2530614141123452A1", "name different things"),
     ("]C1", "010952123454321310" + "A" * 25, "(10) is not closed by a separator"),
