@@ -14,8 +14,10 @@ from devices.vision.pixels import Image
 from devices.vision.sighting import Sighting
 from devices.vision.symbologies import SYMBOLOGIES
 
-# Loading it takes a few tenths of a second on a slow machine; this is the bound for one that is busy besides.
+# Loading it takes a few tenths of a second, once; this is the bound for a machine that is slow and busy.
 START_S = 10.0
+# Started again after a failure, it is left to load for so long: no frame waits for that.
+LOADING_NS = 1_000_000_000
 # After a failure: the first restart soon, for one bad picture; later ones seldom, for a library that does not fit.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 300.0
 _HEAD = struct.Struct("!II")  # width, height
@@ -46,7 +48,7 @@ class SecondOpinion:
         self._child: Child | None = None
         self._greeted = False
         self._failures = 0
-        self._not_before_ns = 0
+        self._not_before_ns = self._loaded_ns = 0
         self._missing = not self._wanted
         self.warning: str | None = None
         """Why there is none, and what to do."""
@@ -58,13 +60,14 @@ class SecondOpinion:
         try:
             self._child = Child(self._module, what="zbar")
             self._greeted = False
+            self._loaded_ns = self._clock_ns() + (LOADING_NS if self._failures else 0)
         except Lost as problem:
             self._fail(problem)
 
     def look(self, image: Image, *, timeout_s: float) -> list[Sighting]:
         """What it finds, in pixels of this image; nothing where it cannot be asked. Never raises."""
         self.start()
-        if self._child is None:
+        if self._child is None or self._clock_ns() < self._loaded_ns:
             return []
         try:
             if not self._greeted and not self._greet(self._child):

@@ -20,7 +20,7 @@ from devices.reads import BarcodeRead, Moment
 from devices.registry import set_up
 from devices.vision.decoder import BUDGET_MS, WHOLE, Decoder
 from devices.vision.passes import PASSES, Pass
-from devices.vision.second_opinion import FIRST_RETRY_S, SecondOpinion
+from devices.vision.second_opinion import FIRST_RETRY_S, LOADING_NS, SecondOpinion
 from devices.vision.sighting import Belief, Sighting
 from devices.vision.structure import measure
 from devices.vision.symbologies import DEFAULT, names
@@ -455,6 +455,8 @@ def test_killed_it_is_started_again_and_says_so_meanwhile() -> None:
         assert "no second opinion by ZBar for now: its process ended (SIGKILL)" in (opinion.warning or "")
         assert opinion.look(BARS, timeout_s=5) == []  # not before its time
         clock.now_ns += int(FIRST_RETRY_S * 1e9)
+        assert opinion.look(BARS, timeout_s=5) == []  # it loads, and no frame waits for that
+        clock.now_ns += LOADING_NS
         assert len(opinion.look(BARS, timeout_s=5)) == 1
         assert opinion.warning is None
     finally:
@@ -482,6 +484,8 @@ def test_what_crashes_again_and_again_is_started_later_and_later() -> None:
         assert opinion.look(BARS, timeout_s=5) == []
         waits_s.append((opinion._not_before_ns - clock.now_ns) / 1e9)
         clock.now_ns = opinion._not_before_ns
+        opinion.start()
+        clock.now_ns += LOADING_NS
     assert waits_s == [1, 2, 4, 8]
     opinion.close()
 
