@@ -153,10 +153,9 @@ class CountedDigits:
 
 @dataclass(frozen=True, slots=True)
 class Date:
-    """Year, month and day, day 00 for a month as a whole ("6-digit date YYMMDD", §14.5.8)."""
+    """Year, month and day ("6-digit date YYMMDD", §14.5.8); whether there is such a day, `identity.dates` says."""
 
     parts: ClassVar[int] = 1
-    _DAYS: ClassVar[tuple[int, ...]] = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
     def read(self, bits: BitReader) -> tuple[str, ...]:
         """See `Field`."""
@@ -171,8 +170,7 @@ class Date:
             bits.put(int(part[place : place + 2]), width)
 
     def _checked(self, date: str) -> str:
-        month = int(date[2:4]) if len(date) == 6 and is_digits(date) else 0
-        if not 1 <= month <= 12 or int(date[4:]) > self._DAYS[month - 1]:
+        if len(date) != 6 or not is_digits(date) or date[2:4] > "12" or date[4:] > "31":
             raise NotAllowed(f"there is no date {date[:40]!r}")
         return date
 

@@ -55,6 +55,7 @@ REFUSED: list[tuple[str, str]] = [
     ("https://id.example/01/09521234543213/10/A?10=B", "both A and B"),
     ("https://id.example/01/09521234543213?17=261231&17=271231", "cannot stand so"),
     ("https://id.example/01/09521234543213?21=A", "cannot stand so"),
+    ("https://id.example/01/09521234543213?235=A", "cannot stand so"),
     ("https://id.example/01/09521234543213?17=", "cannot stand so"),
     ("https://id.example/01/09521234543213?999=A", "no such AI"),
     ("https://id.example/01/09521234543213?02=09501101530003", "exclude each other"),

@@ -142,7 +142,6 @@ NOT_ALLOWED = [
     (packed((0xFB, 8), (0, 4), (7, 4)), "no kind of date 7"),
     (packed((0xFB, 8), (0, 4), (4, 4), (22, 7), (13, 4), (1, 5)), "no date '221301'"),
     (packed((0xFB, 8), (0, 4), (4, 4), (100, 7), (1, 4), (1, 5)), "no date '1000101'"),
-    (packed((0xFB, 8), (0, 4), (4, 4), (22, 7), (2, 4), (30, 5)), "no date '220230'"),
     # a host name behind
     (packed((0xEF, 8), (0, 4), (0x095201234567891235, 72), (1, 1), (63, 6)), "too few"),
 ]
@@ -238,6 +237,16 @@ def test_a_date_in_front_is_one_near_the_year_of_reading():
     assert read_epc(tag, year=2026).identity.expiry == "2076-06-30"
     assert identity_of_tag(tag, None, None, year=2125).expiry == "2076-06-30"
     assert read_epc(tag, year=2126).identity.expiry == "2176-06-30"
+
+
+def test_a_date_that_is_no_day_costs_a_tag_what_it_costs_a_label():
+    printed = parse("0109521141123454" + "17260230" + f"10ABC{GS}217", "]C1")
+    no_day = ((26, 7), (2, 4), (30, 5))
+    in_front = packed((0xFB, 8), (0, 4), (4, 4), *no_day, *GTIN[2:], *SERIAL)
+    assert read_epc(in_front).identity.names == printed.names
+    assert read_epc(in_front).identity.warnings == printed.warnings != ()
+    behind = packed(*ITEM, (0x17, 8), *no_day, *LOT)
+    assert read_epc(behind).identity.as_dict() == printed.as_dict()
 
 
 def test_a_date_that_is_no_expiry_says_nothing_of_it():
