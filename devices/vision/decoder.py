@@ -170,7 +170,7 @@ class Decoder:
         began_ns = self._clock_ns()
         pixels = row.change(view.image)
         if row.library == "zxing":
-            found = self._zxing.look(pixels, row.which)
+            found = self._zxing.look(pixels, row.which, scale=row.scale)
             spent_ns = self._clock_ns() - began_ns
             pace = spent_ns / max(1.0, row.ms_per_megapixel * view.image.size)
             self._pace = min(MOST_PACE, max(LEAST_PACE, 0.8 * self._pace + 0.2 * pace))

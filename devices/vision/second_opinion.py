@@ -131,7 +131,7 @@ def _sighting(kind: str, content: str, points: Sequence[Sequence[float]]) -> Sig
     xs, ys = [x for x, _ in points] or [0.0], [y for _, y in points] or [0.0]
     left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
     quad = (left, top), (right, top), (right, bottom), (left, bottom)
-    return Sighting(family, True, text.encode("ascii"), text, aim, quad)
+    return Sighting(family, False, text.encode("ascii"), text, aim, quad)
 
 
 def _check_digit_holds(digits: str) -> bool:

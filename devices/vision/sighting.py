@@ -32,7 +32,8 @@ class Sighting:
 
     family: str
     """`EAN/UPC`, `Code 128`, …"""
-    linear: bool
+    certain: bool
+    """By its error correction. Linear symbologies have none."""
     content: bytes
     text: str
     """What it says; separators are 1D hex."""
@@ -58,8 +59,8 @@ class Sighting:
 
     @property
     def tall(self) -> bool:
-        """Read in many scan lines."""
-        return self.height >= max(TALL_PX, TALL_PART * self.length)
+        """Read in many scan lines that say the same. In PDF417 every line says something else."""
+        return self.family != "PDF417" and self.height >= max(TALL_PX, TALL_PART * self.length)
 
     @property
     def acceptable(self) -> bool:
@@ -119,14 +120,14 @@ class Belief:
         return any(not self._believes(key, evidence) for key, evidence in self._seen.items())
 
     def _believes(self, key: Key, evidence: Evidence) -> bool:
-        if not evidence.best.linear:
+        if evidence.best.certain:
             return True
         if key in self._known:
             return True
         rivals = (
             other.weight
             for other_key, other in self._seen.items()
-            if other_key != key and other.best.linear and evidence.best.near(other.best)
+            if other_key != key and not other.best.certain and evidence.best.near(other.best)
         )
         return evidence.weight >= ENOUGH + max(rivals, default=0)
 
