@@ -1,5 +1,7 @@
 """EPCs: what a tag says is what its barcode says, and nothing that its scheme does not allow becomes an identity."""
 
+import re
+
 import pytest
 
 from identity import Identity, from_uri, identity_of_tag, parse, read_epc, write_epc
@@ -154,8 +156,7 @@ def test_what_a_scheme_does_not_allow_keeps_its_hex_and_proves_nothing(data: byt
     (warning,) = found.identity.warnings
     text = data.hex().upper()
     assert found.identity == Identity("plain", text, epc=text, warnings=(warning,))
-    with pytest.raises(AssertionError, match=reason):
-        raise AssertionError(warning)
+    assert re.search(reason, warning)
 
 
 def test_memory_that_was_padded_with_zeros_is_the_same_epc():
