@@ -153,7 +153,11 @@ class CountedDigits:
 
 @dataclass(frozen=True, slots=True)
 class Date:
-    """Year, month and day ("6-digit date YYMMDD", §14.5.8); whether there is such a day, `identity.dates` says."""
+    """Year, month and day ("6-digit date YYMMDD", §14.5.8).
+
+    Whether there is such a day, `identity.dates` says, as of a label: here too it costs only the date, where the
+    standard would give up the whole EPC.
+    """
 
     parts: ClassVar[int] = 1
 
