@@ -20,7 +20,10 @@ from devices.reader import PortStatus
 from devices.reads import TagRead
 
 TICK_S: Final = 0.1  # departures and arrivals that time alone decides are told so late at most
-KEEP_S: Final = 60.0  # what changed within this time before a crash is told by the journal, or told again
+# What changed within this time before a crash is told by the journal, or told again. Of many tags, writing takes
+# longer: it is done so seldom that it takes a twentieth of the time at most.
+KEEP_S: Final = 2.0
+KEEP_SHARE: Final = 20
 
 log = structlog.get_logger()
 
@@ -38,7 +41,7 @@ class Tags:
     ) -> None:
         self._smoother, self._path, self._history = smoother, path, history
         self._tell, self._clock = tell, clock
-        self._changes = self._kept = 0
+        self._kept = 0
 
     def load(self) -> None:
         """What may be in view still, from before the restart; after the history was restored."""
@@ -68,28 +71,27 @@ class Tags:
 
     async def run(self) -> None:
         """Tell what time brings about, and keep what is in view; for ever."""
-        keep_ns = self._clock() + int(KEEP_S * 1e9)
+        keep_ns = 0
         try:
             while True:
                 await asyncio.sleep(TICK_S)
                 now_ns = self._clock()
                 self._hand_over(self._smoother.tick(now_ns))
                 if now_ns >= keep_ns:
-                    keep_ns = now_ns + int(KEEP_S * 1e9)
-                    await self.keep()
+                    took_ns = await self.keep()
+                    keep_ns = now_ns + max(int(KEEP_S * 1e9), KEEP_SHARE * took_ns)
         finally:
             await self.keep()
 
     def _hand_over(self, changes: list[Change]) -> None:
-        self._changes += len(changes)
         for change in changes:
             self._tell[change.place.station](change)
 
-    async def keep(self) -> None:
-        """Write what is in view, if it is not what was written last."""
-        if self._kept == self._changes:
-            return
-        self._kept = self._changes
+    async def keep(self) -> int:
+        """Write what is in view, if it is not what was written last; how long that took."""
+        if self._kept == self._smoother.revision:
+            return 0
+        self._kept, began_ns = self._smoother.revision, self._clock()
         newest = next(self._history.newest_of_all(), None)
         tags, newest_id = self._smoother.snapshot(), newest.event_id if newest is not None else None
         try:
@@ -100,3 +102,4 @@ class Tags:
             log.error(
                 "the tags in view cannot be kept; check the disk", file=str(self._path), error=str(error)
             )
+        return self._clock() - began_ns

@@ -50,12 +50,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What several readers made of the same pictures."""
+    """What several ways made of the same things: readers of pictures, filters of sightings."""
 
     name: str
-    images: int
+    number: int
     by: dict[str, dict[str, float]]
-    """By reader: the values, by name."""
+    """By reader or filter: the values, by name."""
+    of: str = "images"
+    """Of what there are so many."""
 
     def as_json(self) -> str:
         """The line that `--json` prints."""
@@ -63,7 +65,7 @@ class Tally:
             reader: {name: _rounded(value) for name, value in values.items()}
             for reader, values in self.by.items()
         }
-        return json.dumps({"name": self.name, "images": self.images, **by})
+        return json.dumps({"name": self.name, self.of: self.number, **by})
 
     def as_text(self) -> str:
         """The line that people read."""
@@ -71,7 +73,7 @@ class Tally:
             f"{reader}: " + ", ".join(f"{_rounded(value):g} {name}" for name, value in values.items())
             for reader, values in self.by.items()
         )
-        return f"{self.name:<24} {self.images:>4} images   " + "   ".join(by)
+        return f"{self.name:<24} {self.number:>4} {self.of}   " + "   ".join(by)
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:

@@ -63,7 +63,7 @@ class _Mender:
             repaired = self._rename_or_drop(loc)
         elif choice is not None:
             repaired = self._set(loc, choice)
-        elif kind.startswith(_NUMBERS):
+        elif kind.startswith(_NUMBERS) and not isinstance(loc[-1], int):
             repaired = self._drop(loc)
         elif in_array:
             repaired = False  # elements refer to each other by name: an invented one would cause complaints

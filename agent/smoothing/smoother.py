@@ -56,6 +56,8 @@ class Smoother:
         self._number = 0
         self._now_ns = 0
         """Of the last tick."""
+        self.revision = 0
+        """Another number means that a snapshot may be another one."""
         self._deaf: set[str] = set()
         """Devices that are stopped."""
         self._resumed_ns: dict[str, int] = {}
@@ -125,6 +127,7 @@ class Smoother:
         tag = self._tags.get(change.epc)
         if tag is not None and change.kind != "departed" and tag.owed is not change:
             tag.settled = change.place
+            self.revision += 1
 
     def retry(self, change: Change, wait_ms: int) -> None:
         """Nothing came of it: if the tag is still in view after this time, it is told once more."""
@@ -233,6 +236,7 @@ class Smoother:
     def _depart(self, tag: Tag, changes: list[Change]) -> None:
         del self._tags[tag.epc]
         tag.is_gone = True
+        self.revision += 1
         here = tag.here
         changes.append(Change("departed", here.place, None, here.read, tag.through))
 

@@ -116,12 +116,16 @@ def test_configuration_examples_are_accepted(name, load, tmp_path):
 
 
 def keys(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
-    """(table, key) of every key that a configuration file may hold."""
+    """(table, key) of every key that a file may hold; what a table takes over from another one stands there."""
+    tables = set()
     for table, section in model.model_fields.items():
         kinds = (section.annotation, *typing.get_args(section.annotation))
         (inner,) = [kind for kind in kinds if inspect.isclass(kind) and issubclass(kind, BaseModel)]
         brackets = f"[[{table}]]" if typing.get_origin(section.annotation) is tuple else f"[{table}]"
-        yield from ((brackets, field.alias or key) for key, field in inner.model_fields.items())
+        taken = {key for other in tables if issubclass(inner, other) for key in other.model_fields}
+        tables.add(inner)
+        own = {key: field for key, field in inner.model_fields.items() if key not in taken}
+        yield from ((brackets, field.alias or key) for key, field in own.items())
 
 
 @pytest.mark.parametrize("model", [agent.config.AgentConfig, central.config.CentralConfig])

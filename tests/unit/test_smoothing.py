@@ -1,0 +1,481 @@
+"""Many sightings of a tag become one arrived, moved, departed: every rule, as an example."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.smoothing import Change, Kept, Parameters, Place, Smoother, keep, restore
+from agent.smoothing import smoother as module
+from agent.smoothing.hearing import GLANCE_NS, Hearing, margin_db
+from devices.reads import TagRead
+
+MS, S = 1_000_000, 1_000_000_000
+TAG = bytes.fromhex("3034257BF7194E4000001A85")
+
+
+def place(name: str, *antennas: int | None, device: str = "r", **told: Any) -> Place:
+    side, station = told.pop("side", None), told.pop("station", "dock")
+    ears = tuple((device, antenna) for antenna in antennas or (None,))
+    return Place(name, station, ears, side, Parameters(**told))
+
+
+class Bench:
+    """A smoother with a clock that goes on when told to."""
+
+    def __init__(self, *places: Place, most: int = 100) -> None:
+        self.smoother = Smoother(places, most)
+        self.now_ns = 10 * S
+        self.told: list[Change] = []
+
+    def wait(self, ms: float) -> "Bench":
+        self.now_ns += int(ms * MS)
+        self.told += self.smoother.tick(self.now_ns)
+        return self
+
+    def see(
+        self,
+        antenna: int | None,
+        dbm: float | None = -60.0,
+        times: int = 1,
+        every_ms: float = 200,
+        epc: bytes = TAG,
+        device: str = "r",
+        **told: Any,
+    ) -> "Bench":
+        for _ in range(times):
+            self.wait(every_ms)
+            read = TagRead(device, b"", epc, 0.0, self.now_ns, antenna, dbm, **told)
+            self.told += self.smoother.feed([read])
+        return self
+
+    def said(self) -> list[str]:
+        """What was told since the last time."""
+        told, self.told = self.told, []
+        return [" ".join(filter(None, (change.kind, change.place.name, change.direction))) for change in told]
+
+
+def gate(**told: Any) -> Bench:
+    return Bench(place("out", 1, side="outside", **told), place("in", 2, side="inside", **told))
+
+
+# --- believing ---------------------------------------------------------------------------------------------
+
+
+def test_a_tag_arrives_once_however_often_it_is_read():
+    assert Bench(place("p")).see(1, times=500).said() == ["arrived p"]
+
+
+def test_where_nothing_competes_it_arrives_with_the_read_that_makes_it_believed():
+    bench = Bench(place("p"))
+    assert bench.see(1).said() == []
+    assert bench.see(1).said() == ["arrived p"]
+
+
+def test_one_strong_read_is_enough():
+    assert Bench(place("p")).see(1, -55.0).said() == ["arrived p"]
+
+
+def test_a_reader_that_puts_several_sightings_into_one_read_is_believed():
+    assert Bench(place("p")).see(1, None, count=7).said() == ["arrived p"]
+
+
+def test_a_read_now_and_then_is_none():
+    bench = Bench(place("p", believe_reads=3, believe_within_ms=1000))
+    assert bench.see(1, times=50, every_ms=600).said() == []
+    assert bench.see(1, times=2, every_ms=100).said() == ["arrived p"]
+
+
+def test_what_is_weaker_than_the_floor_is_not_there_but_what_is_there_may_become_weak():
+    bench = Bench(place("p", floor_dbm=-65))
+    assert bench.see(1, -66.0, times=100).said() == []
+    assert bench.see(1, -64.0, times=2).said() == ["arrived p"]
+    assert bench.see(1, -70.0, times=1000).said() == []
+
+
+def test_it_must_dwell():
+    bench = Bench(place("p", dwell_ms=2000))
+    assert bench.see(1, -40.0, times=10).said() == []
+    assert bench.see(1, -40.0).said() == ["arrived p"]
+
+
+def test_a_ghost_is_forgotten_and_memory_of_ghosts_is_bounded(monkeypatch):
+    monkeypatch.setattr(module, "MOST_UNBELIEVED", 10)
+    bench = Bench(place("p"))
+    bench.see(1, times=2, epc=b"real")
+    for number in range(1000):
+        bench.see(1, epc=number.to_bytes(4, "big"), every_ms=1)
+    assert len(bench.smoother._unbelieved) == 10
+    assert bench.wait(5000).said() == ["arrived p"]
+    assert (len(bench.smoother._unbelieved), len(bench.smoother)) == (0, 1)
+
+
+# --- which place -------------------------------------------------------------------------------------------
+
+
+def test_where_places_compete_it_arrives_when_it_came_no_nearer():
+    bench = Bench(place("a", 1), place("b", 2))
+    for dbm in range(-68, -60):
+        bench.see(1, dbm, every_ms=500)
+    assert bench.said() == []
+    assert bench.wait(999).said() == []
+    assert bench.wait(1).said() == ["arrived a"]
+
+
+def test_it_arrives_where_it_is_heard_best():
+    bench = Bench(place("a", 1), place("b", 2))
+    bench.see(1, -67.0).see(2, -58.0).see(1, -66.0)
+    assert bench.wait(1000).said() == ["arrived b"]
+
+
+def test_a_strong_read_waits_for_nothing_unless_another_place_is_as_strong():
+    assert Bench(place("a", 1), place("b", 2)).see(1, -40.0).said() == ["arrived a"]
+    bench = Bench(place("a", 1), place("b", 2)).see(2, -42.0).see(1, -40.0)
+    assert bench.said() == ["arrived b"]
+    for _ in range(50):
+        bench.see(1, -40.0).see(2, -42.0)
+    assert bench.said() == []
+
+
+def test_it_moves_when_another_place_hears_it_better():
+    bench = Bench(place("a", 1), place("b", 2)).see(1, -50.0, times=5)
+    bench.said()
+    assert bench.see(2, -43.0).said() == [], "one glance says nothing"
+    assert bench.see(2, -43.0).said() == ["moved b"]
+
+
+def test_between_two_antennas_it_does_not_flap():
+    bench = Bench(place("a", 1), place("b", 2)).see(1, -50.0, times=5)
+    bench.said()
+    for number in range(200):
+        bench.see(1, -50.0 - number % 5, every_ms=100).see(2, -52.0 + number % 7, every_ms=100)
+    assert bench.said() == []
+
+
+def test_many_reads_of_one_look_are_one_glance():
+    bench = Bench(place("a", 1), place("b", 2)).see(1, -50.0, times=5)
+    bench.said()
+    assert bench.see(2, -30.0, times=9, every_ms=10).said() == []
+    assert GLANCE_NS == 100 * MS
+
+
+def test_two_gates_of_two_stations_are_one_field():
+    bench = Bench(place("a", device="r", station="x"), place("b", device="q", station="y"))
+    bench.see(1, -48.0, times=3)
+    assert bench.said() == ["arrived a"]
+    assert bench.see(1, -45.0, device="q", times=2).see(1, -48.0).said() == []
+    assert bench.see(1, -35.0, device="q", times=3).said() == ["moved b"]
+
+
+def test_the_margin_shrinks_with_silence_in_units_of_what_is_usual_there_and_has_a_floor():
+    hearing = Hearing(place("a", 1), TagRead("r", b"", TAG, 0.0, 0, 1))
+    gap_ns = hearing.gap_ns
+    assert [margin_db(hearing, gaps * gap_ns) for gaps in (0, 2, 4, 14, 1000)] == [6, 6, 5, 0, -20]
+
+
+def test_a_tag_that_is_carried_off_is_where_it_is_heard_however_weakly():
+    bench = Bench(place("a", 1), place("b", 2)).see(1, -30.0, times=20)
+    bench.said()
+    assert bench.see(2, -68.0, times=120, every_ms=500).said() == ["moved b"]
+
+
+def test_what_is_far_weaker_than_its_best_moves_nothing():
+    bench = Bench(place("a", 1), place("b", 2)).see(1, -35.0, times=5)
+    bench.see(1, -66.0, times=5)
+    bench.said()
+    assert bench.see(2, -56.0, times=5).said() == []
+    assert bench.see(2, -49.0, times=5).said() == ["moved b"]
+
+
+def test_places_have_parameters_of_their_own():
+    bench = Bench(place("a", 1, move_margin_db=20), place("b", 2)).see(1, -60.0, times=3).wait(1000)
+    bench.said()
+    assert bench.see(2, -48.0, times=3).see(1, -60.0).said() == []
+    bench = Bench(place("a", 1), place("b", 2, move_reads=5)).see(1, -60.0, times=3).wait(1000)
+    bench.said()
+    assert bench.see(2, -48.0, times=4).see(1, -60.0).said() == []
+
+
+# --- readers that tell less --------------------------------------------------------------------------------
+
+
+def test_strengths_without_a_unit_are_compared_by_rank():
+    bench = Bench(place("a", 1), place("b", 2)).see(1, None, times=5, rssi_raw=100).wait(1000)
+    assert bench.said() == ["arrived a"]
+    assert bench.see(2, None, times=3, rssi_raw=99).see(1, None, rssi_raw=100).said() == []
+    assert bench.see(2, None, times=3, rssi_raw=101).said() == ["moved b"]
+
+
+def test_without_any_strength_silence_decides():
+    bench = Bench(place("a", 1), place("b", 2)).see(1, None, times=5).wait(1000)
+    assert bench.said() == ["arrived a"]
+    bench.see(1, None)
+    for _ in range(50):
+        bench.see(2, None).see(1, None)
+    assert bench.said() == []
+    assert bench.see(2, None, times=30, every_ms=500).said() == ["moved b"]
+
+
+def test_units_are_not_mixed():
+    bench = Bench(place("a", 1), place("b", 2)).see(1, -50.0, times=5)
+    bench.said()
+    assert bench.see(2, None, times=3, rssi_raw=200).see(1, -50.0).said() == []
+
+
+# --- gates -------------------------------------------------------------------------------------------------
+
+
+def test_through_a_gate():
+    bench = gate().see(1, -45.0, times=5).see(1, -55.0).see(2, -55.0).see(2, -40.0, times=4)
+    assert bench.said() == ["arrived out", "moved in in"]
+    bench.see(2, -56.0).see(1, -50.0).see(1, -38.0, times=4)
+    assert bench.said() == ["moved out out"]
+
+
+def test_a_fast_pass_is_told_in_the_order_in_which_it_happened():
+    bench = gate().see(1, -60.0, times=2, every_ms=150).see(2, -57.0, times=3, every_ms=150)
+    assert bench.wait(1000).said() == ["arrived out", "moved in in"]
+
+
+def test_what_falls_silent_behind_the_gate_went_through():
+    bench = gate().see(1, -40.0, times=4).see(2, -55.0)
+    assert bench.said() == ["arrived out"]
+    assert bench.wait(1500).said() == ["moved in in"]
+
+
+def test_a_pallet_that_turns_round_before_the_gate_did_not_come_in():
+    bench = gate().see(1, -40.0, times=4).see(2, -66.0, times=3).see(1, -50.0, times=3).see(1, -62.0, times=3)
+    assert bench.wait(600_000).said() == ["arrived out", "departed out"]
+
+
+def test_what_is_first_seen_inside_may_be_on_its_way_out():
+    bench = gate().see(2, -40.0, times=3)
+    assert bench.said() == ["arrived in"]
+    bench.see(2, -55.0).see(1, -40.0, times=3).wait(1500)
+    assert bench.said() == ["moved out out"]
+    assert bench.wait(600_000).said() == ["departed out"]
+
+
+def test_what_was_seen_inside_only_came_in_when_it_goes_on_from_there():
+    assert gate().see(2, -40.0, times=3).wait(600_000).said() == ["arrived in", "departed in in"]
+
+
+def test_where_nothing_looks_outside_inside_is_in():
+    assert Bench(place("in", side="inside")).see(1, times=2).said() == ["arrived in in"]
+
+
+# --- departing ---------------------------------------------------------------------------------------------
+
+
+def test_it_departs_after_some_times_as_long_as_it_stayed_within_bounds():
+    for stayed_s, given_s in ((1, 30), (20, 80), (1000, 600)):
+        bench = Bench(place("p")).see(1, times=stayed_s * 5 + 1)
+        assert bench.wait(given_s * 1000 - 1).said() == ["arrived p"], stayed_s
+        assert bench.wait(1).said() == ["departed p"], stayed_s
+        assert bench.see(1, times=2).said() == ["arrived p"]
+
+
+def test_a_pallet_that_is_read_now_and_then_stays():
+    bench = Bench(place("p")).see(1, times=60, every_ms=1000)
+    assert bench.see(1, times=100, every_ms=100_000).said() == ["arrived p"]
+
+
+def test_a_stopped_reader_is_no_evidence():
+    bench = Bench(place("a", device="r"), place("b", device="q"))
+    bench.see(1, -45.0, times=10)
+    bench.said()
+    bench.smoother.stopped("r")
+    for _ in range(100):
+        bench.see(1, -50.0, device="q", every_ms=30_000)
+    assert bench.said() == []
+    bench.smoother.resumed("r", bench.now_ns)
+    bench.smoother.resumed("r", bench.now_ns + 1000 * S)  # it was there already
+    assert bench.wait(29_000).said() == []
+    assert bench.see(1, -45.0).wait(29_000).said() == [], "it is still there"
+
+
+def test_a_tag_that_was_carried_off_meanwhile_moves():
+    bench = Bench(place("a", device="r"), place("b", device="q"))
+    bench.see(1, -45.0, times=10)
+    bench.smoother.stopped("r")
+    bench.wait(60_000).said()
+    assert bench.see(1, -38.0, device="q", times=3).said() == ["moved b"]
+
+
+def test_what_left_while_its_reader_was_away_departs_after_that():
+    bench = Bench(place("p")).see(1, times=3)
+    bench.smoother.stopped("r")
+    bench.wait(3_600_000).said()
+    bench.smoother.resumed("r", bench.now_ns)
+    assert bench.wait(60_000).said() == ["departed p"]
+
+
+# --- bounds ------------------------------------------------------------------------------------------------
+
+
+def test_at_the_bound_the_one_that_would_depart_first_departs():
+    bench = Bench(place("p"), most=2)
+    bench.see(1, -40.0, epc=b"a", times=50).see(1, -40.0, epc=b"b").see(1, -40.0, epc=b"x")
+    departed = [change.epc for change in bench.told if change.kind == "departed"]
+    assert (departed, len(bench.smoother)) == ([b"b"], 2)
+    assert module.MOST_TAGS == 100_000
+
+
+def test_the_bound_holds_also_while_a_reader_is_away():
+    bench = Bench(place("p"), most=3)
+    bench.see(1, -40.0, epc=b"0")
+    bench.smoother.stopped("r")
+    for number in range(20):
+        bench.see(1, -40.0, epc=bytes([number]), every_ms=40_000)
+    assert len(bench.smoother) == 3
+
+
+def test_so_many_places_are_kept_of_one_tag():
+    bench = Bench(*(place(f"p{number}", number) for number in range(1, 20)))
+    bench.see(1, -40.0, times=5)
+    for number in range(2, 20):
+        bench.see(number, -60.0)
+    (tag,) = bench.smoother.snapshot()
+    assert len(tag.others) == 8
+
+
+# --- what came of it, and restarts -------------------------------------------------------------------------
+
+
+def test_what_led_to_nothing_is_told_again_while_it_stays():
+    bench = Bench(place("p")).see(1, -40.0)
+    (change,) = bench.told
+    bench.said()
+    bench.smoother.retry(change, 500)
+    bench.smoother.settled(change)
+    assert keep(bench.smoother.snapshot(), None).tags == []
+    assert bench.wait(499).said() == []
+    assert bench.wait(1).said() == ["arrived p"]
+    assert bench.wait(5000).said() == []
+
+
+def test_what_has_gone_is_not_told_again():
+    bench = Bench(place("p")).see(1, -40.0)
+    (change,) = bench.told
+    bench.smoother.retry(change, 60_000)
+    bench.said()
+    assert bench.wait(40_000).wait(40_000).said() == ["departed p"]
+    bench.smoother.retry(change, 1)
+    bench.smoother.settled(change)
+    assert bench.wait(1000).said() == []
+
+
+def test_a_restart_goes_on_where_it_was():
+    bench = gate().see(1, -40.0, times=100)
+    for change in bench.told:
+        bench.smoother.settled(change)
+    kept = keep(bench.smoother.snapshot(), "e7")
+    assert kept == Kept("e7", [(TAG.hex(), "out", 19)])
+    again = gate()
+    again.now_ns = 5  # another boot
+    assert restore(again.smoother, kept, again.now_ns) == set()
+    assert again.see(1, -40.0, times=3).said() == []
+    assert again.see(2, -33.0, times=4).said() == ["moved in in"]
+
+
+def test_what_was_not_dealt_with_before_a_restart_is_told_again():
+    bench = gate().see(1, -45.0, times=5)
+    for change in bench.told:
+        bench.smoother.settled(change)
+    bench.see(2, -35.0, times=4)
+    assert bench.said() == ["arrived out", "moved in in"]
+    kept = keep(bench.smoother.snapshot(), None)
+    again = gate()
+    restore(again.smoother, kept, again.now_ns)
+    assert again.see(2, -35.0, times=4).wait(3000).said() == ["moved in in"]
+
+
+def test_what_is_gone_after_a_restart_departs():
+    bench = Bench(place("p"))
+    restore(bench.smoother, Kept(None, [(TAG.hex(), "p", 5)]), bench.now_ns)
+    assert bench.wait(29_999).said() == []
+    assert bench.wait(1).said() == ["departed p"]
+
+
+def test_a_file_that_says_nonsense_is_no_reason_not_to_start():
+    bench = Bench(place("p"), most=2)
+    tags = [
+        ("zz", "p", 1),
+        ("00", "gone", 1),
+        ("01", "p", -5),
+        ("01", "p", 1),
+        ("02", "p", 1),
+        ("03", "p", 1),
+    ]
+    assert restore(bench.smoother, Kept(None, tags), bench.now_ns) == {b"\0"}
+    assert len(bench.smoother) == 2
+
+
+# --- always ------------------------------------------------------------------------------------------------
+
+SIGHTINGS = st.lists(
+    st.tuples(
+        st.integers(0, 6),
+        st.integers(1, 4),
+        st.one_of(st.none(), st.integers(-75, -30)),
+        st.sampled_from([0, 20, 200, 2_000, 40_000]),
+    ),
+    max_size=120,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(SIGHTINGS)
+def test_what_is_told_of_a_tag_is_a_story_and_memory_is_bounded(sightings):
+    bench = gate()
+    bench.smoother = Smoother(
+        [place("a", 1, 2, side="outside"), place("b", 3, side="inside"), place("c", station="other")], 4
+    )
+    for tag, antenna, dbm, after_ms in sightings:
+        bench.see(antenna, dbm, every_ms=after_ms, epc=bytes([tag]))
+        assert len(bench.smoother) <= 4
+    bench.wait(10_000_000)
+    at: dict[bytes, Place | None] = {}
+    for change in bench.told:
+        was = at.get(change.epc)
+        if change.kind == "arrived":
+            assert was is None
+        elif change.kind == "moved":
+            assert was is change.before is not None
+            assert change.place is not was
+        else:
+            assert was is change.place
+        at[change.epc] = None if change.kind == "departed" else change.place
+    assert not any(at.values()), "whatever comes goes"
+    assert (len(bench.smoother), bench.smoother.due_ns()) == (0, None)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.permutations(range(8)))
+def test_the_order_of_tags_within_one_look_is_irrelevant(order):
+    def story(tags: Any) -> list[str]:
+        bench = gate()
+        for antenna, dbm in ((1, -60), (1, -45), (1, -44), (2, -50), (2, -40), (2, -41), (2, -60)):
+            bench.wait(250)
+            reads = [TagRead("r", b"", bytes([tag]), 0.0, bench.now_ns, antenna, dbm) for tag in tags]
+            bench.told += bench.smoother.feed(reads)
+        bench.wait(1_000_000)
+        return sorted(f"{change.epc.hex()} {change.kind} {change.place.name}" for change in bench.told)
+
+    assert story(order) == story(range(8))
+
+
+def test_an_antenna_that_no_place_names_is_the_device():
+    bench = Bench(place("door", 1), place("r"))
+    assert bench.see(7, -40.0).said() == ["arrived r"]
+    assert bench.smoother.place_of("r", 1) is bench.smoother.place("door")
+    assert bench.smoother.place_of("r", None) is bench.smoother.place("r")
+    assert bench.smoother.place_of("x", 1) is None
+
+
+@pytest.mark.parametrize("text", ["3f" * 62, "00"])
+def test_any_epc_is_kept(text: str):
+    bench = Bench(place("p"))
+    restore(bench.smoother, Kept(None, [(text, "p", 0)]), bench.now_ns)
+    assert [tag[0] for tag in keep(bench.smoother.snapshot(), None).tags] == [text]
