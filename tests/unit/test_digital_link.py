@@ -97,6 +97,8 @@ PLAIN = [
     "https://id.example/01/09521234543213\u202e",
     "https://id.example/01/09521234543213\ud800",
     "https://id.example/01/09521234543213/10/%zz",
+    "https://id.example/01/09521234543213?10=%zz",
+    "https://id.example/01/09521234543213#%zz",
     "https://id.example/01/09521234543213/10/<A>",
     "https://id.example/01/0952123454321\uff13",
 ]
