@@ -62,7 +62,9 @@ class Tally:
     def as_json(self) -> str:
         """The line that `--json` prints."""
         by = {
-            reader: {name: _rounded(value) for name, value in values.items()}
+            reader: {
+                name: value if isinstance(value, int) else _rounded(value) for name, value in values.items()
+            }
             for reader, values in self.by.items()
         }
         return json.dumps({"name": self.name, self.of: self.number, **by})
