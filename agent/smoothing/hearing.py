@@ -32,7 +32,18 @@ MOST_PAIRS: Final = 0.75
 class Hearing:
     """One place's glances of one tag. Its memory is the newest read and at most `readings` numbers."""
 
-    __slots__ = ("gap_ns", "glances", "next_ns", "peak_dbm", "peak_ns", "place", "read", "scale", "strengths")
+    __slots__ = (
+        "best_dbm",
+        "gap_ns",
+        "glances",
+        "next_ns",
+        "peak_dbm",
+        "peak_ns",
+        "place",
+        "read",
+        "scale",
+        "strengths",
+    )
 
     def __init__(self, place: Place, read: TagRead) -> None:
         self.place, self.read = place, read
@@ -44,6 +55,8 @@ class Hearing:
         self.gap_ns, self.glances = FIRST_GAP_NS, 0
         self.peak_dbm, self.peak_ns = UNHEARD_DBM, 0
         """The best since the tag came or went, and when."""
+        self.best_dbm = UNHEARD_DBM
+        """The best before that."""
 
     def take(self, read: TagRead) -> None:
         """The place heard the tag once more."""
@@ -95,6 +108,7 @@ class Hearing:
 
     def forget_peak(self) -> None:
         """The tag went through, or away: what comes now is another time."""
+        self.best_dbm = max(self.best_dbm, self.peak_dbm)
         self.peak_dbm = UNHEARD_DBM
 
 
@@ -132,12 +146,14 @@ def is_better(other: Hearing, here: Hearing, margin: float) -> bool:
 
 def went_through(first: Hearing, then: Hearing) -> bool:
     """Whether a tag passed from one side of a gate to the other: both heard it well, this one first."""
-    return (
-        first.place.is_opposite(then.place)
-        and first.peak_ns < then.peak_ns
-        and then.peak_dbm > UNHEARD_DBM
-        and abs(first.peak_dbm - then.peak_dbm) <= then.place.parameters.through_db
-    )
+    own = then.place.parameters
+    if not first.place.is_opposite(then.place) or first.peak_ns >= then.peak_ns:
+        return False
+    if then.peak_dbm <= max(UNHEARD_DBM, then.best_dbm - own.move_tail_db):
+        return False  # it has been heard there, and much better: this is its tail
+    is_last = then.read.monotonic_ns > first.read.monotonic_ns
+    lead_db = first.peak_dbm - then.peak_dbm
+    return -own.through_db <= lead_db <= (own.through_db if is_last else own.move_margin_db)
 
 
 def is_far_below(other: Hearing, here: Hearing) -> bool:
