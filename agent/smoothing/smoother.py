@@ -203,11 +203,15 @@ class Smoother:
                 self._all_is_heard(tag, changes)
         else:
             if self._departs_ns(tag, now_ns) <= now_ns:
-                heard = [other for other in tag.others if other.hears(now_ns)]
+                last_ns = tag.here.read.monotonic_ns
+                heard = [
+                    other for other in tag.others if other.hears(now_ns) and other.read.monotonic_ns > last_ns
+                ]
                 if not heard:
                     self._depart(tag, changes)
                     return
-                # However weakly: it is heard there, and here it would have departed.
+                # However weakly: it is heard there, and here it would have departed. Only where it was heard later:
+                # two places that are both silent would hand it to each other for ever.
                 self._move(tag, max(heard, key=rank), changes)
             self._put(self._departs_ns(tag, now_ns), tag)
 

@@ -276,6 +276,15 @@ def test_it_departs_after_some_times_as_long_as_it_stayed_within_bounds():
         assert bench.see(1, times=2).said() == ["arrived p"]
 
 
+def test_two_places_that_are_silent_do_not_hand_a_tag_to_each_other_for_ever():
+    """What a place takes for present may be longer than the patience of the one that it is in."""
+    bench = gate(departed_s=1, departed_most_s=1)
+    for _ in range(30):
+        bench.see(1, every_ms=300).see(2, every_ms=300)
+    bench.said()
+    assert bench.wait(10_000).said()[-1].startswith("departed")
+
+
 def test_a_pallet_that_is_read_now_and_then_stays():
     bench = Bench(place("p")).see(1, times=60, every_ms=1000)
     assert bench.see(1, times=100, every_ms=100_000).said() == ["arrived p"]
