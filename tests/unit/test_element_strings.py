@@ -72,6 +72,11 @@ def test_an_identity_is_read_again_from_its_element_string(identity: Identity) -
             Identity("sscc", "", sscc="106141412345678908", gtin=GTIN, count=48),
             "00106141412345678908" + "0209521234543213" + "3748",
         ),
+        # A unit that is an item itself has no contents, which (02) would say together with (37).
+        (
+            Identity("sscc", "", sscc="106141412345678908", gtin=GTIN),
+            "00106141412345678908" + "0109521234543213",
+        ),
         (Identity("asset", "", grai="0614141123452", serial="A1"), "800300614141123452A1"),
         (Identity("asset", "", giai="0614141BX"), "80040614141BX"),
         (Identity("gdti", "", gdti="0614141123452", serial="A1"), "2530614141123452A1"),

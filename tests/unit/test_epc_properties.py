@@ -1,5 +1,6 @@
 """EPCs for anything that can be made up: there and back gives the same, and what is hostile gives nothing."""
 
+import re
 from typing import Any
 
 import pytest
@@ -149,6 +150,17 @@ def test_data_behind_an_epc_may_hold_what_its_identifier_may(ai: str) -> None:
     format_, has, needs = format_of(VALUES[ai])
     assert GS1ApplicationIdentifier.extract(ai).format == f"N{len(ai)}+{format_}"
     assert has == needs
+
+
+@pytest.mark.parametrize(
+    "scheme", [scheme for scheme in SCHEMES if scheme.data], ids=lambda scheme: scheme.name
+)
+def test_a_tag_holds_no_more_than_a_barcode_may(scheme: Scheme) -> None:
+    """As biip knows the identifiers; of what the older schemes hold, their bits are the bound."""
+    holds = [getattr(field, "count", None) or getattr(field, "most", None) for field in scheme.fields]
+    formats = [GS1ApplicationIdentifier.extract(ai).format for ai in scheme.key.ais if ai]
+    first, *rest = [int(size) for each in formats for size in re.findall(r"\d+", each.partition("+")[2])]
+    assert [size for size in holds if size] == [first - len(scheme.key.filled), *rest]
 
 
 HOSTILE = st.text(max_size=40) | st.text("0123456789AZa/-#.$\0٣", max_size=40)

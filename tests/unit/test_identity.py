@@ -61,6 +61,8 @@ PROVED: list[tuple[str | None, str, dict[str, Any]]] = [
     ("]E0", "01234565", {"kind": "gtin", "gtin": "00012345000065"}),  # UPC-E, not expanded
     ("]E4", "96385074", {"kind": "gtin", "gtin": "00000096385074"}),
     ("]E3", "590123412345712", {"kind": "gtin", "gtin": "05901234123457"}),
+    ("]E3", "590123412345752495", {"kind": "gtin", "gtin": "05901234123457"}),
+    ("]I0", "15400141288763", {"kind": "gtin", "gtin": "15400141288763"}),
     ("]I1", "15400141288763", {"kind": "gtin", "gtin": "15400141288763"}),
     (None, "96385074", {"kind": "gtin", "gtin": "00000096385074"}),
     (None, "012345678905", {"kind": "gtin", "gtin": "00012345678905"}),
@@ -75,6 +77,9 @@ NOT_PROVED: list[tuple[str | None, str, str]] = [
     ("]E0", "96385074", "length"),  # EAN-8 has an id of its own; as a UPC-E this is no number
     ("]E0", "5123456789000]C181010123451297", "length"),
     ("]E4", "96385075", "check digit"),
+    ("]E0", "15400141288763", "length"),
+    ("]E4", "5901234123457", "length"),
+    ("]E3", "5901234123457123", "length"),
     ("]I1", "15400141288764", "check digit"),
     (None, "5901234123458", "check digit"),
     (None, "106141412345678909", "check digit"),
@@ -142,6 +147,12 @@ def test_what_is_not_proved_is_plain_and_says_why(symbology: str | None, text: s
 @pytest.mark.parametrize(("symbology", "text"), PLAIN)
 def test_what_is_plain(symbology: str | None, text: str) -> None:
     assert parse(text, symbology).as_dict() == {"kind": "plain"}
+
+
+# ISO/IEC 15424: GS1-128, DataBar and composites, Data Matrix, QR, DotCode, Aztec, PDF417 in place of GS1-128.
+@pytest.mark.parametrize("symbology", "]C1 ]e0 ]e1 ]e2 ]d2 ]d5 ]Q3 ]Q4 ]J1 ]z1 ]z4 ]L3".split())
+def test_symbols_of_gs1_hold_element_strings(symbology: str) -> None:
+    assert known("0109521234543213", symbology) == ITEM
 
 
 @pytest.mark.parametrize(
