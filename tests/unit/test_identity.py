@@ -150,7 +150,9 @@ def test_what_is_plain(symbology: str | None, text: str) -> None:
 
 
 # ISO/IEC 15424: GS1-128, DataBar and composites, Data Matrix, QR, DotCode, Aztec, PDF417 in place of GS1-128.
-@pytest.mark.parametrize("symbology", "]C1 ]e0 ]e1 ]e2 ]d2 ]d5 ]Q3 ]Q4 ]J1 ]z1 ]z4 ]L3".split())
+@pytest.mark.parametrize(
+    "symbology", ["]C1", "]e0", "]e1", "]e2", "]d2", "]d5", "]Q3", "]Q4", "]J1", "]z1", "]z4", "]L3"]
+)
 def test_symbols_of_gs1_hold_element_strings(symbology: str) -> None:
     assert known("0109521234543213", symbology) == ITEM
 
