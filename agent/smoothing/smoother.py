@@ -5,7 +5,7 @@ case and costs next to nothing; a new tag, another place and silence are rare, a
 or when its time has come.
 
 Pure: time comes in. Everything it holds is bounded: tags in view by `most_tags`, tags that are not believed yet by
-`MOST_UNBELIEVED`, what is kept of one tag by `MOST_HEARINGS`.
+`MOST_UNBELIEVED`, what is kept of one tag by `MOST_HEARINGS`. A tag takes some 2 kB: 100,000 of them 0.2 GB.
 """
 
 import heapq
