@@ -7,7 +7,7 @@ is, and a scene in which all of them failed is left alone until something moves.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,8 @@ WHOLE = (0, 0, 100, 100)
 # megapixel. 1280×720 is below. What is too small there is seen in a closer look: in the regions, which are cut from
 # the frame itself, and at 1920×1080 in the whole frame.
 MOST_FRAME_PX, MOST_WHOLE_PX = 1_000_000, 2_100_000
+# zxing-cpp takes no more in a row or a column than 65,535, and one look doubles the size.
+MOST_SIDE_PX = 32_000
 # A region is looked at in at most so many pixels: the dearest row takes twice this size in each direction.
 MOST_REGION_PX = 350_000
 # A frame without structure is looked at this much smaller: for what is too large and too soft to have edges.
@@ -37,10 +39,12 @@ EMPTY_SCALE = 4
 DOUBT_LOOKS = 3
 # In a scene where nothing moves, the looks that failed are not repeated for this long.
 REST_NS = 2_000_000_000
-# Two frames of a still scene: the mean gradients differ by less than this on average. Noise of σ 12 makes 2.8.
-STILL_LEVELS = 4.0
-# What a machine's speed may do to the expected costs.
-LEAST_PACE, MOST_PACE = 0.25, 16.0
+# Two frames of a still scene: nowhere does a cell's mean gradient differ by more. Noise of σ 12 makes 21 in print and
+# on a wall; a label of the size of a stamp that comes into view, 200.
+STILL_LEVELS = 24
+# What a machine's speed may do to the expected costs. Where not one look would fit, they are expected to be cheaper
+# the next time: what held a machine up may be over, and only another look can tell.
+LEAST_PACE, MOST_PACE, HOPE = 0.25, 16.0, 0.8
 # How long a process that hangs may hold a frame.
 MOST_WAIT_S, LEAST_WAIT_S = 0.2, 0.02
 
@@ -67,6 +71,9 @@ class View:
         return replace(sighting, quad=(moved[0], moved[1], moved[2], moved[3]))
 
 
+Step = tuple[Pass, View]
+
+
 class Decoder:
     """For one camera: it remembers which looks are of use there."""
 
@@ -88,6 +95,7 @@ class Decoder:
         self._passes = passes
         self._pace = 1.0
         self._useful: list[str] = []
+        self._useful_first = True
         self._turn = 0
         self._failed_at: Structure | None = None
         self._failed = 0
@@ -139,18 +147,22 @@ class Decoder:
     def _closer_looks(
         self, image: Image, seen: Image, structure: Structure, belief: Belief, until_ns: int, *, live: bool
     ) -> None:
-        if live and self._rests(structure):
+        if live and not belief.expects and self._rests(structure):
             return
         self._second_opinion.start()
-        views = [cut(image, seen.shape[1] / image.shape[1], region) for region in structure.regions]
+        views = [cut(image, seen, region) for region in structure.regions]
         if seen is not image:
             views.append(_whole(image))
+        first, turns = self._plan(views, live=live)
         done = doubtful = 0
-        for row, view in self._plan(views, live=live):
+        put_off = None
+        for place, (row, view) in enumerate((*first, *turns), -len(first)):
             if belief.believed and doubtful >= DOUBT_LOOKS:
                 break
             expected_ns = row.ms_per_megapixel * view.image.size * self._pace
             if self._clock_ns() + expected_ns > until_ns:
+                if place > 0:
+                    put_off = put_off or place
                 continue
             before = len(belief.believed)
             self._look_at(view, row, belief, until_ns)
@@ -160,11 +172,17 @@ class Decoder:
                 self._useful = [row.name, *(name for name in self._useful if name != row.name)][:2]
             if belief.believed and not belief.doubtful:
                 break
+        if not done:
+            self._pace = max(LEAST_PACE, HOPE * self._pace)
         if belief.believed:
             self._failed_at = None
-        else:
-            self._turn += done
-            self._failed += done
+            self._useful_first = True
+            return
+        self._failed += done
+        self._useful_first = not self._useful_first
+        if not first:
+            # The first of the turns had all the time there is; the next frame begins with what was put off then.
+            self._turn += put_off or 1
 
     def _look_at(self, view: View, row: Pass, belief: Belief, until_ns: int) -> None:
         began_ns = self._clock_ns()
@@ -179,18 +197,19 @@ class Decoder:
             found = self._second_opinion.look(pixels, timeout_s=min(MOST_WAIT_S, max(LEAST_WAIT_S, left_s)))
         belief.add(row.name, (view.in_frame(one, row.scale) for one in found), faithful=row.faithful)
 
-    def _plan(self, views: Sequence[View], *, live: bool) -> Iterator[tuple[Pass, View]]:
-        """Every look at every region: first what was of use before, then in turn."""
+    def _plan(self, views: Sequence[View], *, live: bool) -> tuple[list[Step], list[Step]]:
+        """Every look at every region: what was of use before, and the rest, in turn. In a moving picture, frames in
+        which nothing was read are begun with what was of use and without it by turns, as it may take all the time.
+        """
         useful = [row for name in self._useful for row in self._passes if row.name == name]
-        rest = [row for row in self._passes if row not in useful]
-        steps = [(row, view) for row in rest for view in views if _suits(row, view)]
-        start = self._turn % len(steps) if live and steps else 0
-        for row in useful:
-            for view in views:
-                if _suits(row, view):
-                    yield row, view
-        yield from steps[start:]
-        yield from steps[:start]
+        if live and not self._useful_first:
+            useful = []
+        first = [(row, view) for row in useful for view in views if _suits(row, view)]
+        turns = [
+            (row, view) for row in self._passes if row not in useful for view in views if _suits(row, view)
+        ]
+        start = self._turn % len(turns) if live and turns and not first else 0
+        return first, turns[start:] + turns[:start]
 
     def _rests(self, structure: Structure) -> bool:
         """Whether all looks have failed at this very scene a moment ago."""
@@ -210,9 +229,9 @@ def shrunk(image: Image, most_px: int) -> Image:
     """The picture, in at most so many pixels."""
     import cv2  # noqa: PLC0415 - only sites with cameras have it installed
 
-    if image.size <= most_px:
+    scale = min(math.sqrt(max(1, most_px) / image.size), MOST_SIDE_PX / max(image.shape))
+    if scale >= 1:
         return image
-    scale = math.sqrt(max(1, most_px) / image.size)
     size = (max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale)))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype("uint8", copy=False)
 
@@ -226,21 +245,21 @@ def _whole(image: Image) -> View:
     return View(pixels, _scaling(image.shape[1] / pixels.shape[1]), other=True, whole=True)
 
 
-def cut(image: Image, seen_scale: float, region: Region) -> View:
-    """The region, out of the full picture, with its bars upright. `seen_scale`: how much smaller it was found in."""
+def cut(image: Image, seen: Image, region: Region) -> View:
+    """The region, out of the full picture, with its bars upright. `seen`: the picture that it was found in."""
     import cv2  # noqa: PLC0415 - see above
     import numpy as np  # noqa: PLC0415 - see above
 
-    left, top = int(region.x / seen_scale), int(region.y / seen_scale)
-    part = image[
-        top : top + math.ceil(region.height / seen_scale), left : left + math.ceil(region.width / seen_scale)
-    ]
+    # By each side for itself: a narrow picture cannot be shrunk by the same in both.
+    down, across = image.shape[0] / seen.shape[0], image.shape[1] / seen.shape[1]
+    left, top = int(region.x * across), int(region.y * down)
+    part = image[top : top + math.ceil(region.height * down), left : left + math.ceil(region.width * across)]
     cos, sin = abs(math.cos(math.radians(region.turn))), abs(math.sin(math.radians(region.turn)))
     height, width = part.shape
     grows = (height * sin + width * cos) * (height * cos + width * sin) / part.size
     small = shrunk(part, int(MOST_REGION_PX / grows))
     scale = small.shape[1] / part.shape[1]
-    other = scale > seen_scale or bool(region.turn)
+    other = scale * across > 1 or bool(region.turn)
     to_frame = np.array([[1 / scale, 0, left], [0, 1 / scale, top]], np.float64)
     if not region.turn:
         return View(small, to_frame, other)

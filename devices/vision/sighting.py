@@ -115,6 +115,11 @@ class Belief:
         return sorted(found, key=lambda sighting: (sighting.quad[0][1], sighting.quad[0][0]))
 
     @property
+    def expects(self) -> bool:
+        """Something is in view, or was a moment ago, and was not seen this time."""
+        return not self._known <= self._seen.keys()
+
+    @property
     def doubtful(self) -> bool:
         """Something was seen that is not believed."""
         return any(not self._believes(key, evidence) for key, evidence in self._seen.items())

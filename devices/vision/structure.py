@@ -53,11 +53,11 @@ class Structure:
     """The strongest first; empty: nothing is there."""
 
     def resembles(self, other: "Structure", *, levels: float) -> bool:
-        """Whether nothing moved between the two frames."""
+        """Whether nothing moved between the two frames, however small."""
         import cv2  # noqa: PLC0415 - only sites with cameras have it installed
 
         return self.cells.shape == other.cells.shape and (
-            cv2.norm(self.cells, other.cells, cv2.NORM_L1) <= levels * self.cells.size
+            cv2.norm(self.cells, other.cells, cv2.NORM_INF) <= levels
         )
 
 

@@ -13,6 +13,7 @@ from devices.drivers.camera import Camera
 from devices.errors import Misconfigured
 from devices.reads import BarcodeRead, Moment
 from devices.registry import set_up
+from devices.vision.decoder import WHOLE
 from devices.vision.passes import PASSES, Pass
 from devices.vision.sighting import Belief
 from devices.vision.structure import measure
@@ -114,6 +115,19 @@ def test_whatever_the_pixels_nothing_is_raised(width: int, height: int, seed: in
     pixels = np.random.default_rng(seed).integers(0, levels, (height, width)).astype(np.uint8)
     with decoding([row for row in PASSES if row.library == "zxing"]) as decoder:
         decoder.look(pixels, live=bool(seed % 2))
+
+
+@pytest.mark.parametrize(
+    "shape", [(0, 5), (5, 0), (1, 1), (1, 65_535), (65_535, 21), (23, 65_535), (3, 1 << 20)]
+)
+@pytest.mark.parametrize("roi", [WHOLE, (99, 0, 1, 100), (0, 99, 100, 1), (0, 0, 1, 1)])
+def test_whatever_the_shape_nothing_is_raised(shape: tuple[int, int], roi: tuple[int, int, int, int]) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+    height, width = shape
+    pixels[: height - 400 if height > 400 else 0] = 200
+    pixels[:, : width - 400 if width > 400 else 0] = 200  # what there is to see is at the very end
+    with decoding([row for row in PASSES if row.library == "zxing"], roi=roi, budget_ms=20) as decoder:
+        decoder.look(pixels, live=False)
 
 
 def test_bars_are_believed_when_many_lines_or_two_looks_agree() -> None:

@@ -4,16 +4,18 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+import pytest
 
 from devices.driver import Frame
 from devices.drivers.camera import MAX_IN_VIEW, Camera
 from devices.reads import BarcodeRead, Moment
-from devices.vision.decoder import BUDGET_MS, Decoder
+from devices.vision.decoder import BUDGET_MS, STILL_LEVELS, Decoder
 from devices.vision.passes import Pass
 from devices.vision.sighting import Sighting
+from devices.vision.structure import measure
 from tests.support.looking import FakeClock, decoding, sighting, texts
 from tests.support.nothing_to_read import pictures
-from tests.support.spoiled import ONLY, Image, grainy, placed, symbol
+from tests.support.spoiled import ONLY, Image, grainy, placed, soft, symbol
 
 # --- several frames ------------------------------------------------------------------------------------------
 
@@ -54,6 +56,21 @@ def test_the_memory_of_what_is_in_view_is_bounded() -> None:
         assert len(camera.see(frame, Moment(0.0, number))) == 1
     camera.see(frame, Moment(0.0, MAX_IN_VIEW + 10))
     assert decoder.known == MAX_IN_VIEW
+
+
+def test_a_code_that_is_seen_now_and_then_in_a_still_scene_is_told_once() -> None:
+    """A scene is left alone where nothing is to be had from it, which is not here."""
+    clock, label = FakeClock(), placed(symbol("NOW AND THEN", "QRCode"))
+    blank = np.full_like(label, 128)
+    shown = [label]
+    with decoding([Pass("lucky", lambda _: shown[-1], 1)], clock=clock) as decoder:
+        camera = Camera("eye-1", again_ms=1000, decoder=decoder)
+        told = []
+        for number in range(60):
+            clock.now_ns = number * 100_000_000
+            shown.append(label if number % 2 == 0 else blank)
+            told += camera.see(Frame(full_frame(), None, live=True), Moment(0.0, clock.now_ns))
+    assert [read.text for read in told if isinstance(read, BarcodeRead)] == ["NOW AND THEN"]
 
 
 # --- the budget ----------------------------------------------------------------------------------------------
@@ -122,6 +139,44 @@ def test_in_a_moving_picture_every_look_gets_its_turn() -> None:
     assert sorted(set(asked)) == list("abcdef")
 
 
+def moving(number: int) -> Image:
+    return grainy(np.roll(full_frame(), 40 + 37 * number % 160, axis=1), 30, number)
+
+
+def test_looks_that_do_not_fit_together_get_their_turn_too() -> None:
+    clock, asked = FakeClock(), list[str]()
+    with decoding(
+        timed(clock, asked, {"a": 60, "b": 120, "c": 60, "d": 120}), budget_ms=150, clock=clock
+    ) as decoder:
+        for number in range(6):
+            decoder.look(moving(number), live=True)
+    assert sorted(set(asked)) == list("abcd")
+
+
+def test_what_was_of_use_once_leaves_time_for_the_others() -> None:
+    clock, asked = FakeClock(), list[str]()
+    rows = timed(clock, asked, {"a": 50, "b": 50, "c": 100, "d": 100})
+    with decoding(rows, budget_ms=110, clock=clock) as decoder:
+        decoder._useful = ["a", "b"]
+        for number in range(8):
+            decoder.look(moving(number), live=True)
+    assert sorted(set(asked)) == list("abcd")
+    assert asked[:2] == ["a", "b"]
+
+
+def test_a_machine_that_stood_still_for_a_minute_looks_closer_again() -> None:
+    clock, asked = FakeClock(), list[str]()
+    rows = timed(clock, asked, {"a": 60, "b": 60})
+    stalled = Timed(clock, asked, "a", 60_000)
+    with decoding([replace(rows[0], change=stalled), rows[1]], budget_ms=150, clock=clock) as decoder:
+        texts(decoder, full_frame())
+        stalled.ms = 60
+        asked.clear()
+        for _ in range(30):
+            texts(decoder, full_frame())
+    assert asked[-2:] == ["a", "b"]
+
+
 def test_a_still_scene_in_which_every_look_failed_is_left_alone_for_a_while() -> None:
     clock, asked = FakeClock(), list[str]()
     rows = timed(clock, asked, dict.fromkeys("ab", 10))
@@ -138,6 +193,35 @@ def test_a_still_scene_in_which_every_look_failed_is_left_alone_for_a_while() ->
         assert [looks(full_frame()[::-1].copy()) for _ in range(2)] == [0, 0]
         clock.now_ns += 3_000_000_000
         assert looks(full_frame()[::-1].copy()) == 2
+
+
+def shelf() -> Image:
+    page = np.full((720, 1280), 200, np.uint8)
+    for y in range(20, 700, 40):
+        cv2.putText(page, "shelf 12345 and some more", (20, y), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 40, 2)
+    return page
+
+
+def test_a_small_label_that_comes_into_a_still_scene_is_looked_at() -> None:
+    clock, asked = FakeClock(), list[str]()
+    with decoding(timed(clock, asked, {"a": 1}), clock=clock) as decoder:
+        for _ in range(6):
+            decoder.look(grainy(shelf(), 2, len(asked)), live=True)
+        before = len(asked)
+        decoder.look(grainy(shelf(), 2, 7), live=True)
+        assert len(asked) == before  # it is left alone
+        with_label = shelf()
+        hard = soft(symbol("NEW", "QRCode", module_px=2), 2.5)
+        with_label[500:570, 900:970] = placed(hard, width=70, height=70, x=8, y=8)
+        decoder.look(grainy(with_label, 2, 8), live=True)
+        assert len(asked) > before
+
+
+@pytest.mark.parametrize("sigma", [0, 2, 4, 8, 12])
+def test_what_a_sensor_does_to_a_still_scene_is_no_movement(sigma: float) -> None:
+    for scene in (shelf(), full_frame(), np.full((720, 1280), 180, np.uint8)):
+        first, second = (measure(grainy(scene, sigma, seed)) for seed in (1, 2))
+        assert first.resembles(second, levels=STILL_LEVELS)
 
 
 def test_the_default_budget_is_what_is_documented() -> None:

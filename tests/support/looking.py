@@ -32,13 +32,14 @@ def decoding(
     wanted: Sequence[str] = DEFAULT,
     budget_ms: int = UNLIMITED_MS,
     clock: FakeClock | None = None,
+    roi: tuple[int, int, int, int] = WHOLE,
     module: str = "devices.vision.second_opinion",
 ) -> Iterator[Decoder]:
     clock_ns = clock or time.monotonic_ns
     decoder = Decoder(
         wanted,
         budget_ms=budget_ms,
-        roi=WHOLE,
+        roi=roi,
         second_opinion=SecondOpinion(wanted, clock_ns=clock_ns, module=module),
         clock_ns=clock_ns,
         passes=passes,
