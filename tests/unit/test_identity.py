@@ -230,6 +230,22 @@ def test_packaging_levels(symbology: str, text: str, level: int | None) -> None:
     assert parse(text, symbology).packaging_level == level
 
 
+def test_things_have_the_same_name_only_if_they_are_the_same() -> None:
+    labels = [
+        *("0109521234543213", "010952123454321321A", "010952123454321321B", "0109501101530003" + "21A"),
+        *("00106141412345678908", "00095201234567891235"),
+        *("4145412345000013", "4145412345000013254A", "4145412345000013254B", "4149521141123454254A"),
+        *("800300614141123452", "800300614141123452A", "800300614141123452B", "800309521141123454A"),
+        *("80040614141A", "80040614141B", "8004" + "0614141123452"),
+        *("2530614141123452A", "2530614141123452B", "2539521141123454A"),
+        *("91A", "91B"),
+    ]
+    found = [parse(label, "]C1") for label in labels]
+    assert len({identity.names for identity in found}) == len(labels)
+    said = parse("010952123454321321A\x1d10L\x1d17261231" + "3012", "]C1")
+    assert said.names == found[1].names and said.lot is not None and said.count is not None
+
+
 def test_contents_are_counted_only_with_their_unit() -> None:
     assert known("01095212345432133712", "]C1") == ITEM
 
