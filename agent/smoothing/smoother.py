@@ -27,11 +27,14 @@ _WAYS: Final[dict[tuple[Side | None, Side | None], Direction]] = {
 }
 
 
-class _Antennas(dict[int | None, Place]):
-    """Antenna → place, of one device."""
+class _Ears:
+    """What one device hears: places by antenna, and that of all other antennas."""
 
-    def __missing__(self, antenna: int | None) -> Place:
-        return self[None]
+    __slots__ = ("others", "places")
+
+    def __init__(self) -> None:
+        self.places: dict[int | None, Place] = {}
+        self.others: Place | None = None
 
 
 class Smoother:
@@ -40,10 +43,14 @@ class Smoother:
     def __init__(self, places: Sequence[Place], most_tags: int = MOST_TAGS) -> None:
         self._most = most_tags
         self._by_name = {place.name: place for place in places}
-        self._places: dict[str, _Antennas] = {}
+        self._ears: dict[str, _Ears] = {}
         for place in places:
             for device, antenna in place.antennas:
-                self._places.setdefault(device, _Antennas())[antenna] = place
+                ears = self._ears.setdefault(device, _Ears())
+                if antenna is None:
+                    ears.others = place
+                else:
+                    ears.places[antenna] = place
         self._watched = {place.station for place in places if place.side == "outside"}
         """Stations that look outside."""
         number_of = Counter(place.station for place in places)
@@ -75,8 +82,11 @@ class Smoother:
         for read in reads:
             if read.device is not device:
                 device = read.device
-                places = self._places[device]
-            place = places[read.antenna]
+                ears = self._ears[device]
+                by_antenna, place = ears.places, ears.others
+            if by_antenna:
+                place = by_antenna.get(read.antenna, ears.others)
+            assert place is not None, "every antenna that is heard is in a place"
             tag = tags.get(read.epc)  # type: ignore[arg-type]
             if tag is None:
                 self._unknown(place, read, changes)
@@ -159,8 +169,8 @@ class Smoother:
 
     def place_of(self, device: str, antenna: int | None) -> Place | None:
         """What this antenna hears."""
-        antennas = self._places.get(device)
-        return antennas.get(antenna, antennas.get(None)) if antennas is not None else None
+        ears = self._ears.get(device)
+        return ears.places.get(antenna, ears.others) if ears is not None else None
 
     # --- tags that are in view --------------------------------------------------------------------------------
 
@@ -247,18 +257,22 @@ class Smoother:
     # --- tags that are not ------------------------------------------------------------------------------------
 
     def _unknown(self, place: Place, read: TagRead, changes: list[Change]) -> None:
-        strength, epc, now_ns = read.rssi_dbm, read.epc, read.monotonic_ns
-        if strength is not None and strength < place.parameters.floor_dbm:
+        own, strength, epc, now_ns = place.parameters, read.rssi_dbm, read.epc, read.monotonic_ns
+        if strength is not None and strength < own.floor_dbm:
             return
         assert epc is not None
         found = self._unbelieved.get(epc)
         if found is None:
             found = self._unbelieved[epc] = Unbelieved(epc, now_ns)
-            self._put(now_ns + place.parameters.settle_ms * NS_PER_MS, found)
+            self._put(now_ns + own.settle_ms * NS_PER_MS, found)
             if len(self._unbelieved) > MOST_UNBELIEVED:
                 self._unbelieved.popitem(last=False)[1].is_gone = True
         found.take(place, read)
-        if found.believed and (now_ns >= found.settled_ns or self._is_alone(found) or found.is_clear()):
+        if found.believed and (
+            now_ns >= found.better_ns + own.settle_ms * NS_PER_MS
+            or self._is_alone(found)
+            or (strength is not None and strength >= own.strong_dbm and found.is_clear())
+        ):
             self._arrive(found, changes)
 
     def _is_alone(self, found: Unbelieved) -> bool:

@@ -4,6 +4,7 @@ from collections import deque
 from typing import Final
 
 from agent.smoothing.hearing import UNHEARD_DBM, Hearing, is_far_below, rank
+from agent.smoothing.parameters import Parameters
 from agent.smoothing.values import NS_PER_MS, NS_PER_S, Change, Direction, Place
 from devices.reads import TagRead
 
@@ -72,18 +73,21 @@ class Unbelieved:
 
     def take(self, place: Place, read: TagRead) -> None:
         """It was seen once more."""
-        own, now_ns, strength = place.parameters, read.monotonic_ns, read.rssi_dbm
+        now_ns, strength = read.monotonic_ns, read.rssi_dbm
         hearing_of(self.hearings, place, read).take(read)
-        self.seen_ns.extend([now_ns] * min(read.count, own.believe_reads))
-        oldest_ns = now_ns - own.believe_within_ms * NS_PER_MS
-        while self.seen_ns[0] < oldest_ns:
-            self.seen_ns.popleft()
         if strength is not None and strength > self.best_dbm:
             self.best_dbm, self.better_ns = strength, now_ns
-        self.believed = self.believed or (
-            (len(self.seen_ns) >= own.believe_reads or self.best_dbm >= own.strong_dbm)
-            and now_ns - self.first_ns >= own.dwell_ms * NS_PER_MS
-        )
+        if not self.believed:
+            self.believed = self._is_believed(place.parameters, read)
+
+    def _is_believed(self, own: Parameters, read: TagRead) -> bool:
+        seen_ns, now_ns = self.seen_ns, read.monotonic_ns
+        seen_ns.extend([now_ns] * min(read.count, own.believe_reads))
+        oldest_ns = now_ns - own.believe_within_ms * NS_PER_MS
+        while seen_ns[0] < oldest_ns:
+            seen_ns.popleft()
+        is_enough = len(seen_ns) >= own.believe_reads or self.best_dbm >= own.strong_dbm
+        return is_enough and now_ns - self.first_ns >= own.dwell_ms * NS_PER_MS
 
     @property
     def best(self) -> Hearing:
