@@ -161,6 +161,9 @@ def test_what_a_scheme_does_not_allow_keeps_its_hex_and_proves_nothing(data: byt
 
 def test_memory_that_was_padded_with_zeros_is_the_same_epc():
     assert read_epc(bytes.fromhex(SGTIN) + bytes(4)).uri == URI
+    assert read_epc(bytes.fromhex(SGTIN) + bytes(50)).uri == URI, (
+        "31 words are the most that a tag can say it has"
+    )
 
 
 def test_a_tag_that_is_not_numbered_by_gs1_is_its_hex():

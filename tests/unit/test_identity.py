@@ -110,6 +110,23 @@ NOT_PROVED: list[tuple[str | None, str, str]] = [
     ("]Q1", "9" * 8193, "longer than any code"),
 ]
 
+WRONG_GTIN, WRONG_GLN, WRONG_18 = "09521234543214", "5412345000014", "106141412345678909"
+WRONG = {
+    **dict.fromkeys(("01", "02", "03"), WRONG_GTIN),
+    **dict.fromkeys(("8006", "8026"), WRONG_GTIN + "0102"),
+    **dict.fromkeys(("253", "255", "410", "411", "412", "413", "414", "415", "416", "417"), WRONG_GLN),
+    **dict.fromkeys(("00", "8017", "8018"), WRONG_18),
+    "402": "12345678901234561",
+    "8003": "0" + WRONG_GLN,
+}
+
+
+@pytest.mark.parametrize("ai", WRONG)
+def test_every_number_with_a_check_digit_is_checked(ai: str) -> None:
+    found = parse(ai + WRONG[ai], "]C1")
+    assert found.kind == "plain" and "check digit" in found.warnings[0]
+
+
 # (symbology, text): plain, and nothing to say about it
 PLAIN: list[tuple[str | None, str]] = [
     (None, "A-01-03"),
