@@ -61,6 +61,13 @@ def test_an_extension_of_zero_is_none():
     assert tag.identity.names == place.names
 
 
+def test_a_uri_escapes_only_what_it_must():
+    """TDS table A-1."""
+    item = Identity("gtin", "", gtin="80614141123458", serial="!'()*+,-.:;=_\"%&/<>")
+    uri = read_epc(write_epc(item, scheme="sgtin-198", company_digits=7)).uri
+    assert uri == "urn:epc:id:sgtin:0614141.812345.!'()*+,-.:;=_%22%25%26%2F%3C%3E"
+
+
 def test_a_piece_of_an_item_is_not_the_item():
     assert read_epc(from_uri("urn:epc:tag:itip-110:0.9521141.012345.01.02.7")).identity.kind == "plain"
 
@@ -240,7 +247,7 @@ def test_a_date_in_front_is_one_near_the_year_of_reading():
     tag = write_epc(item, scheme="dsgtin+", year=2026)
     assert read_epc(tag, year=2026).identity.expiry == "2076-06-30"
     assert identity_of_tag(tag, None, None, year=2125).expiry == "2076-06-30"
-    assert read_epc(tag, year=2126).identity.expiry == "2176-06-30"
+    assert identity_of_tag(tag, None, None, year=2126).expiry == "2176-06-30"
 
 
 def test_a_date_that_is_no_day_costs_a_tag_what_it_costs_a_label():

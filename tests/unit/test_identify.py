@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from devices.identify import identify
 from devices.reads import BarcodeRead, TagRead
+from identity import Identity, write_epc
 
 LABEL = "010952123454321317800331"
 
@@ -27,3 +28,11 @@ def test_the_site_may_say_what_no_id_says() -> None:
 def test_a_tag_says_it_by_its_epc() -> None:
     tag = TagRead("gate", b"", bytes.fromhex("3074257BF7194E4000001A85"), 0.0, 0)
     assert identify(tag).names == ("gtin", "80614141123458", "6789")
+
+
+def test_two_digits_on_a_tag_are_a_year_near_the_reading() -> None:
+    item = Identity("gtin", "", gtin="80614141123458", serial="6789", expiry="2076-06-30")
+    epc = write_epc(item, scheme="dsgtin+")
+    for year, expiry in ((2026, "2076-06-30"), (2126, "2176-06-30")):
+        at = datetime(year, 6, 1, tzinfo=UTC).timestamp()
+        assert identify(TagRead("gate", b"", epc, at, 0)).expiry == expiry
