@@ -62,10 +62,12 @@ def test_an_extension_of_zero_is_none():
 
 
 def test_a_uri_escapes_only_what_it_must():
-    """TDS table A-1."""
-    item = Identity("gtin", "", gtin="80614141123458", serial="!'()*+,-.:;=_\"%&/<>")
+    """TDS tables A-1 and G-1."""
+    item = Identity("gtin", "", gtin="80614141123458", serial="!'()*+,-.:;=_\"%&/<>?")
     uri = read_epc(write_epc(item, scheme="sgtin-198", company_digits=7)).uri
-    assert uri == "urn:epc:id:sgtin:0614141.812345.!'()*+,-.:;=_%22%25%26%2F%3C%3E"
+    assert uri == "urn:epc:id:sgtin:0614141.812345.!'()*+,-.:;=_%22%25%26%2F%3C%3E%3F"
+    part = "urn:epc:tag:cpi-var:0.0614141.A%23-%2F9.7"
+    assert read_epc(from_uri(part)).tag_uri == part
 
 
 def test_a_piece_of_an_item_is_not_the_item():
