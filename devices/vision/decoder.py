@@ -165,7 +165,7 @@ class Decoder:
                     put_off = put_off or place
                 continue
             before = len(belief.believed)
-            self._look_at(view, row, belief, until_ns)
+            self._look_at(view, row, belief, until_ns, patient=not live)
             done += 1
             doubtful += bool(before)
             if len(belief.believed) > before:
@@ -184,7 +184,7 @@ class Decoder:
             # The first of the turns had all the time there is; the next frame begins with what was put off then.
             self._turn += put_off or 1
 
-    def _look_at(self, view: View, row: Pass, belief: Belief, until_ns: int) -> None:
+    def _look_at(self, view: View, row: Pass, belief: Belief, until_ns: int, *, patient: bool) -> None:
         began_ns = self._clock_ns()
         pixels = row.change(view.image)
         if row.library == "zxing":
@@ -194,7 +194,8 @@ class Decoder:
             self._pace = min(MOST_PACE, max(LEAST_PACE, 0.8 * self._pace + 0.2 * pace))
         else:
             left_s = (until_ns - self._clock_ns()) / 1e9
-            found = self._second_opinion.look(pixels, timeout_s=min(MOST_WAIT_S, max(LEAST_WAIT_S, left_s)))
+            timeout_s = min(MOST_WAIT_S, max(LEAST_WAIT_S, left_s))
+            found = self._second_opinion.look(pixels, timeout_s=timeout_s, patient=patient)
         belief.add(row.name, (view.in_frame(one, row.scale) for one in found), faithful=row.faithful)
 
     def _plan(self, views: Sequence[View], *, live: bool) -> tuple[list[Step], list[Step]]:

@@ -16,7 +16,8 @@ from devices.vision.symbologies import SYMBOLOGIES
 
 # Loading it takes a few tenths of a second, once; this is the bound for a machine that is slow and busy.
 START_S = 10.0
-# Started again after a failure, it is left to load for so long: no frame waits for that.
+# No frame of a moving picture waits for that, nor any other after a failure: it is left to load for so long, and for
+# twice as long after each failure, up to START_S.
 LOADING_NS = 1_000_000_000
 # After a failure: the first restart soon, for one bad picture; later ones seldom, for a library that does not fit.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 300.0
@@ -60,21 +61,26 @@ class SecondOpinion:
         try:
             self._child = Child(self._module, what="zbar")
             self._greeted = False
-            self._loaded_ns = self._clock_ns() + (LOADING_NS if self._failures else 0)
+            self._loaded_ns = self._clock_ns() + min(
+                int(START_S * 1e9), LOADING_NS << min(self._failures, 16)
+            )
         except Lost as problem:
             self._fail(problem)
 
-    def look(self, image: Image, *, timeout_s: float) -> list[Sighting]:
-        """What it finds, in pixels of this image; nothing where it cannot be asked. Never raises."""
+    def look(self, image: Image, *, timeout_s: float, patient: bool = True) -> list[Sighting]:
+        """What it finds, in pixels of this image; nothing where it cannot be asked. Never raises. `patient`: wait
+        until it is loaded, if this is its first picture.
+        """
         self.start()
-        if self._child is None or self._clock_ns() < self._loaded_ns:
+        waits = patient and not self._failures
+        if self._child is None or not (waits or self._greeted or self._clock_ns() >= self._loaded_ns):
             return []
         try:
-            if not self._greeted and not self._greet(self._child):
+            if not self._greeted and not self._greet(self._child, START_S if waits else timeout_s):
                 return []
             height, width = image.shape
-            answer = self._child.ask(_HEAD.pack(width, height), _flat(image), timeout_s=timeout_s)
-            found = [_sighting(*row) for row in json.loads(bytes(answer))]
+            answer = bytes(self._child.ask(_HEAD.pack(width, height), _flat(image), timeout_s=timeout_s))
+            found = _sightings(answer)
         except Lost as problem:
             self._fail(problem)
             return []
@@ -82,9 +88,9 @@ class SecondOpinion:
             self._failures, self.warning = 0, None
         return found
 
-    def _greet(self, child: Child) -> bool:
+    def _greet(self, child: Child, timeout_s: float) -> bool:
         """Tell it what is wanted; False: it cannot be had on this machine."""
-        reason = bytes(child.ask(json.dumps(self._wanted).encode(), timeout_s=START_S)).decode()
+        reason = bytes(child.ask(json.dumps(self._wanted).encode(), timeout_s=timeout_s)).decode()
         self._greeted, self._missing = True, bool(reason)
         if self._missing:
             self.warning = (
@@ -121,6 +127,14 @@ def _flat(image: Image) -> memoryview:
     import numpy as np  # noqa: PLC0415 - only sites with cameras have it installed
 
     return np.ascontiguousarray(image).reshape(-1).data
+
+
+def _sightings(answer: bytes) -> list[Sighting]:
+    """Raises `Lost`: who has run wild once answers anything."""
+    try:
+        return [_sighting(*row) for row in json.loads(answer)]
+    except (ValueError, TypeError, KeyError):
+        raise Lost(f"its process answers nonsense ({answer[:40]!r})") from None
 
 
 def _sighting(kind: str, content: str, points: Sequence[Sequence[float]]) -> Sighting:

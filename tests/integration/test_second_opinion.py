@@ -4,11 +4,16 @@ import os
 import signal
 import time
 
+import numpy as np
+import pytest
+
 from devices.driver import Frame
 from devices.drivers.camera import Camera
 from devices.reads import BarcodeRead, Moment
 from devices.vision.second_opinion import FIRST_RETRY_S, LOADING_NS, SecondOpinion
+from devices.vision.sighting import Sighting
 from devices.vision.symbologies import DEFAULT
+from tests.support.garbage import ANSWERS
 from tests.support.looking import FakeClock, decoding
 from tests.support.spoiled import ONLY, placed, symbol
 
@@ -119,3 +124,29 @@ def test_without_the_library_the_camera_reads_and_says_so_once() -> None:
             assert isinstance(read, BarcodeRead) and read.text == text
             assert camera.warning is not None and "apt-get install libzbar0" in camera.warning
         assert decoder._second_opinion._child is None
+
+
+@pytest.mark.parametrize("number", range(len(ANSWERS)))
+def test_an_answer_that_nobody_can_read_is_a_failure_like_any_other(number: int) -> None:
+    opinion = SecondOpinion(DEFAULT, clock_ns=FakeClock(), module="tests.support.garbage")
+    try:
+        assert opinion.look(np.full((8, 8), number, np.uint8), timeout_s=5) == []
+        assert "no second opinion by ZBar for now: its process answers nonsense" in (opinion.warning or "")
+        assert opinion._child is None
+    finally:
+        opinion.close()
+
+
+def test_a_moving_picture_does_not_wait_for_it_to_load() -> None:
+    opinion = SecondOpinion(DEFAULT, clock_ns=time.monotonic_ns, module="tests.support.slow_to_load")
+    try:
+        waited_s, found = [], list[Sighting]()
+        until_s = time.monotonic() + 30
+        while not found and time.monotonic() < until_s:
+            began_s = time.monotonic()
+            found = opinion.look(BARS, timeout_s=0.2, patient=False)
+            waited_s.append(time.monotonic() - began_s)
+            time.sleep(0.05)
+        assert len(found) == 1 and max(waited_s) < 1
+    finally:
+        opinion.close()
