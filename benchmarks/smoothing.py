@@ -18,7 +18,7 @@ from benchmarks.rivals import Arrival, Filter, Inventory, PlaceOf, Window
 from benchmarks.streams import STREAMS
 from devices.reads import TagRead
 
-REPORTED = range(1001, 1004)
+REPORTED = range(2001, 2004)
 CHOSEN_ON = range(1, 6)
 EARLY_S = 0.5  # how exactly the geometry says where a pallet of a metre is
 LATE_S = 5.0

@@ -98,9 +98,14 @@ class Hearing:
         self.scale = scale
         self.strengths.clear()
 
+    @property
+    def forgotten_ns(self) -> int:
+        """After so long a silence, it does not hear the tag any more."""
+        return FORGOTTEN_GAPS * self.gap_ns
+
     def hears(self, now_ns: int) -> bool:
-        """Whether its silence is still shorter than one that means something."""
-        return now_ns - self.read.monotonic_ns < FORGOTTEN_GAPS * self.gap_ns
+        """Whether its silence is still shorter than that."""
+        return now_ns - self.read.monotonic_ns < self.forgotten_ns
 
     def newest(self, number: int) -> list[float]:
         """So many of its newest strengths, if there are so many."""

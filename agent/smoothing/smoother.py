@@ -15,7 +15,7 @@ from typing import Final
 
 from agent.smoothing.hearing import Hearing, is_better, is_far_below, margin_db, rank, went_through
 from agent.smoothing.tracks import Tag, Unbelieved, hearing_of
-from agent.smoothing.values import NS_PER_MS, Change, Direction, Place, Side
+from agent.smoothing.values import NS_PER_MS, NS_PER_S, Change, Direction, Place, Side
 from devices.reads import TagRead
 
 MOST_TAGS: Final = 100_000  # in view; above, the one that would depart first departs at once
@@ -242,10 +242,14 @@ class Smoother:
     def _departs_ns(self, tag: Tag, now_ns: int) -> int:
         """When, if nobody hears it until then."""
         here = tag.here
-        if here.read.device in self._deaf:
-            return now_ns + tag.patience_ns
-        heard_ns = max(here.read.monotonic_ns, self._resumed_ns.get(here.read.device, 0))
-        return heard_ns + tag.patience_ns
+        device, least_ns = here.read.device, here.place.parameters.departed_s * NS_PER_S
+        if device in self._deaf:
+            return now_ns + least_ns
+        resumed_ns = self._resumed_ns.get(device, 0)
+        if resumed_ns > here.read.monotonic_ns:
+            # Much may have happened meanwhile: what is still there is heard soon.
+            return resumed_ns + max(least_ns, here.forgotten_ns)
+        return here.read.monotonic_ns + tag.patience_ns
 
     def _depart(self, tag: Tag, changes: list[Change]) -> None:
         del self._tags[tag.epc]
