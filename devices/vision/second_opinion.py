@@ -17,7 +17,7 @@ from devices.vision.symbologies import SYMBOLOGIES
 # Loading it takes a few tenths of a second, once; this is the bound for a machine that is slow and busy.
 START_S = 10.0
 # No frame of a moving picture waits for that, nor any other after a failure: it is left to load for so long, and for
-# twice as long after each failure, up to START_S.
+# twice as long after each further one, up to START_S.
 LOADING_NS = 1_000_000_000
 # After a failure: the first restart soon, for one bad picture; later ones seldom, for a library that does not fit.
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 300.0
@@ -61,9 +61,8 @@ class SecondOpinion:
         try:
             self._child = Child(self._module, what="zbar")
             self._greeted = False
-            self._loaded_ns = self._clock_ns() + min(
-                int(START_S * 1e9), LOADING_NS << min(self._failures, 16)
-            )
+            loading_ns = LOADING_NS << min(16, max(0, self._failures - 1))
+            self._loaded_ns = self._clock_ns() + min(int(START_S * 1e9), loading_ns)
         except Lost as problem:
             self._fail(problem)
 

@@ -110,7 +110,7 @@ def test_what_crashes_again_and_again_is_started_later_and_later() -> None:
         waits_s.append((opinion._not_before_ns - clock.now_ns) / 1e9)
         clock.now_ns = opinion._not_before_ns
         opinion.start()
-        clock.now_ns += LOADING_NS
+        clock.now_ns = opinion._loaded_ns
     assert waits_s == [1, 2, 4, 8]
     opinion.close()
 
