@@ -123,6 +123,7 @@ NOT_ALLOWED = [
         "serial number is not 1 to 30",
     ),
     (packed((0x3B, 8), (0, 6), (32, 6), *[(9, 6)] * 5, (0, 6), (1, 6)), "CAGE code holds the character 'I'"),
+    (packed((0x3B, 8), (0, 6), (32, 6), *[(15, 6)] * 5, (0, 6), (1, 6)), "CAGE code holds the character 'O'"),
     (packed((0x2F, 8), (0, 4), *[(32, 8)] * 6, (1, 36)), "CAGE code holds the character ' '"),
     # TDS 2.0: numbers of 4 bits a digit
     (packed((0xF7, 8), (0, 4), (0x0952114112345A, 56)), "GTIN '0952114112345a' is not 14 digits"),
@@ -166,6 +167,23 @@ def test_what_a_scheme_does_not_allow_keeps_its_hex_and_proves_nothing(data: byt
     text = data.hex().upper()
     assert found.identity == Identity("plain", text, epc=text, warnings=(warning,))
     assert re.search(reason, warning)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "serial"),
+    [
+        (((1, 3), (3, 5), (0x9AF, 12)), "9AF"),
+        (((2, 3), (3, 5), (0x9AF, 12)), "9af"),
+        (((3, 3), (6, 5), (0, 6), (26, 6), (52, 6), (61, 6), (62, 6), (63, 6)), "Aa09-_"),
+        (((4, 3), (2, 5), (0x21, 7), (0x7A, 7)), "!z"),
+        # 1600 × first + 40 × second + third + 1
+        (((5, 3), (6, 5), (1 * 1600 + 26 * 40 + 27 + 1, 16), (28 * 1600 + 29 * 40 + 30 + 1, 16)), "AZ-.:0"),
+        (((5, 3), (1, 5), (39 * 1600 + 1, 16)), "9"),
+    ],
+)
+def test_characters_stand_in_bits_as_the_tables_say(encoded: tuple[tuple[int, int], ...], serial: str):
+    """TDS tables 14-5 to 14-9."""
+    assert read_epc(packed(*GTIN, *encoded)).identity.serial == serial
 
 
 def test_memory_that_was_padded_with_zeros_is_the_same_epc():
@@ -342,7 +360,7 @@ def test_what_does_not_fit_is_said(
         ("urn:epc:tag:sgtin-198:3.0614141.812345.a/b", "must escape"),
         ("urn:epc:tag:sgtin-198:3.0614141.812345.a%2", "must escape"),
         ("urn:epc:tag:sgtin-198:3.0614141.812345.a%00", "holds the character"),
-        ("urn:epc:tag:sgtin-198:3.0614141.812345.a%E9", "holds the character"),
+        ("urn:epc:tag:sgtin-198:3.0614141.812345.a%E9", "holds the character 'é'"),
         ("urn:epc:tag:gdti-113:3.0614141.12345.A", "'A' is not 1 to 17 digits"),
         ("urn:epc:tag:usdod-96:3.CAGE.1", "CAGE code 'CAGE' is not 5 or 6 characters"),
         ("urn:epc:tag:giai-96:3.061414A.1", "company prefix '061414A' is not 7 digits"),
