@@ -5,6 +5,8 @@ import re
 import pytest
 
 from identity import Identity, from_uri, identity_of_tag, parse, read_epc, write_epc
+from identity.epc.bits import BitReader
+from identity.epc.plus import DateKind
 from tests.support.tags import epc, packed
 
 SGTIN = "3074257BF7194E4000001A85"
@@ -278,6 +280,12 @@ def test_a_date_that_is_no_day_costs_a_tag_what_it_costs_a_label():
     assert read_epc(in_front).identity.warnings == printed.warnings != ()
     behind = packed(*ITEM, (0x17, 8), *no_day, *LOT)
     assert read_epc(behind).identity.as_dict() == printed.as_dict()
+
+
+def test_kinds_of_dates_stand_in_their_order():
+    """TDS §14.5.3."""
+    kinds = [DateKind().read(BitReader(bytes([kind << 4]))) for kind in range(7)]
+    assert kinds == [("11",), ("13",), ("15",), ("16",), ("17",), ("7006",), ("7007",)]
 
 
 def test_a_date_that_is_no_expiry_says_nothing_of_it():
