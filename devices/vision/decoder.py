@@ -7,7 +7,7 @@ is, and a scene in which all of them failed is left alone until something moves.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -61,14 +61,27 @@ class View:
     whole: bool = False
     """It is all of a frame that was seen smaller."""
 
-    def in_frame(self, sighting: Sighting, scale: float) -> Sighting:
-        """The sighting, where it is in the frame. `scale`: how much larger the pixels were that it was seen in."""
+    def in_frame(self, sightings: Iterable[Sighting], scale: float) -> list[Sighting]:
+        """The sightings that are whole, where they are in the frame. `scale`: how much larger the pixels were that
+        they were seen in.
+        """
+        height, width = self.image.shape
+        return [
+            self._moved(sighting, scale)
+            for sighting in sightings
+            if sighting.is_whole(int(width * scale), int(height * scale))
+        ]
+
+    def _moved(self, sighting: Sighting, scale: float) -> Sighting:
         moved: list[Point] = []
         for x, y in sighting.quad:
             a, b, c = self.matrix[0]
             d, e, f = self.matrix[1]
             moved.append((float(a * x + b * y) / scale + float(c), float(d * x + e * y) / scale + float(f)))
-        return replace(sighting, quad=(moved[0], moved[1], moved[2], moved[3]))
+        resolution = 1 / math.hypot(self.matrix[0][0], self.matrix[1][0])
+        return replace(
+            sighting, quad=(moved[0], moved[1], moved[2], moved[3]), resolution=min(1.0, resolution)
+        )
 
 
 Step = tuple[Pass, View]
@@ -140,7 +153,7 @@ class Decoder:
             seen = shrunk(seen, seen.size // EMPTY_SCALE**2)
         scale = seen.shape[1] / image.shape[1]
         view = View(seen, _scaling(1 / scale), other=False)
-        belief.add("fast", (view.in_frame(found, 1) for found in self._zxing.look(seen)), faithful=True)
+        belief.add("fast", view.in_frame(self._zxing.look(seen), 1), faithful=True)
 
     # --- closer looks ----------------------------------------------------------------------------------------
 
@@ -196,7 +209,7 @@ class Decoder:
             left_s = (until_ns - self._clock_ns()) / 1e9
             timeout_s = min(MOST_WAIT_S, max(LEAST_WAIT_S, left_s))
             found = self._second_opinion.look(pixels, timeout_s=timeout_s, patient=patient)
-        belief.add(row.name, (view.in_frame(one, row.scale) for one in found), faithful=row.faithful)
+        belief.add(row.name, view.in_frame(found, row.scale), faithful=row.faithful)
 
     def _plan(self, views: Sequence[View], *, live: bool) -> tuple[list[Step], list[Step]]:
         """Every look at every region: what was of use before, and the rest, in turn. In a moving picture, frames in

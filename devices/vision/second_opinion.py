@@ -6,12 +6,13 @@ at a time is with it: who asks waits for the answer, so nothing queues.
 """
 
 import json
+import math
 import struct
 from collections.abc import Callable, Iterable, Sequence
 
 from devices.child import Child, Lost, Parent
 from devices.vision.pixels import Image
-from devices.vision.sighting import Sighting
+from devices.vision.sighting import Point, Sighting
 from devices.vision.symbologies import SYMBOLOGIES
 
 # Loading it takes a few tenths of a second, once; this is the bound for a machine that is slow and busy.
@@ -141,10 +142,20 @@ def _sighting(kind: str, content: str, points: Sequence[Sequence[float]]) -> Sig
     text = content
     if family == "ITF" and _check_digit_holds(text):
         aim = "]I1"
-    xs, ys = [x for x, _ in points] or [0.0], [y for _, y in points] or [0.0]
-    left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
-    quad = (left, top), (right, top), (right, bottom), (left, bottom)
+    quad = _around(points)
     return Sighting(family, False, text.encode("ascii"), text, aim, quad)
+
+
+def _around(points: Sequence[Sequence[float]]) -> tuple[Point, Point, Point, Point]:
+    """The smallest box around the ends of the scan lines. Upright, it would make a single line at an angle tall."""
+    import cv2  # noqa: PLC0415 - see above
+    import numpy as np  # noqa: PLC0415 - see above
+
+    corners = cv2.boxPoints(cv2.minAreaRect(np.array(points or [(0, 0)], np.float32)))
+    first, second, third, fourth = ((float(x), float(y)) for x, y in corners)
+    if math.dist(first, second) < math.dist(second, third):
+        return second, third, fourth, first
+    return first, second, third, fourth
 
 
 def _check_digit_holds(digits: str) -> bool:

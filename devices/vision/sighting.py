@@ -6,6 +6,7 @@ EAN-13, an EAN-13 with one half wrong. But they give it in a line or two, and an
 """
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -16,6 +17,12 @@ Key = tuple[str, bytes]
 # A linear code seen so tall, in parts of its length and in pixels of the frame, was read in many scan lines. Of
 # drawn codes at every angle, misreadings in pictures as they came were 4 pixels and 3.3 % tall at the most.
 TALL_PART, TALL_PX = 0.08, 8.0
+# Of narrower modules the lines are no evidence for each other where the bars stand along the pixels: each is sampled
+# at the same places, and a bar one pixel too wide in one of them is so in all.
+FINE_PX = 2.0
+# So much paper, in modules, is to be seen beside a symbol, for a part of it would be read for the whole when it comes
+# into view: to the libraries, the edge of a picture is paper. No space within is wider (EAN/UPC 4, ITF 3).
+QUIET_MODULES = 4
 # What a sighting counts: of a tall one as much as two looks that agree against one that does not.
 THIN, TALL = 1, 3
 ENOUGH = 2
@@ -42,6 +49,9 @@ class Sighting:
     """Where, in pixels of the frame: top left, top right, bottom right, bottom left as seen upright. Of a linear
     code, what was read of its height."""
 
+    resolution: float = 1.0
+    """How many pixels there were in the picture that it was seen in, for one in the frame."""
+
     @property
     def key(self) -> Key:
         """See `Key`."""
@@ -59,8 +69,45 @@ class Sighting:
 
     @property
     def tall(self) -> bool:
-        """Read in many scan lines that say the same. In PDF417 every line says something else."""
-        return self.family != "PDF417" and self.height >= max(TALL_PX, TALL_PART * self.length)
+        """Read in many scan lines that say the same. In PDF417 every line says something else; and UPC-E has no
+        check digit but the parity of six.
+        """
+        if (
+            self.family == "PDF417"
+            or self._may_be_upc_e
+            or self.length * self.resolution < FINE_PX * self._modules
+        ):
+            return False
+        return self.height >= max(TALL_PX, TALL_PART * self.length)
+
+    @property
+    def _may_be_upc_e(self) -> bool:
+        return self.family == "EAN/UPC" and bool(_UPC_E.fullmatch(self.content))
+
+    @property
+    def _modules(self) -> int:
+        """How long the symbol is, where a misreading passes a single check digit, or none; else 0."""
+        digits = len(self.content)
+        if self.family == "ITF":
+            return 8 * digits + 8  # ISO/IEC 16390, wide bars of 2.5 modules
+        return {13: 95, 8: 67}.get(digits, 0) if self.family == "EAN/UPC" else 0  # ISO/IEC 15420
+
+    def is_whole(self, width: int, height: int) -> bool:
+        """Whether there is paper at both ends of it, in a picture of this size. Checked where a part of a symbol
+        could be read for the whole.
+        """
+        if not self._modules:
+            return True
+        first, second, third, fourth = self.quad
+        (left, top), (right, bottom) = _middle(first, fourth), _middle(second, third)
+        part = QUIET_MODULES / self._modules
+        across, down = part * (right - left), part * (bottom - top)
+        return (
+            min(left - across, right + across) >= 0
+            and max(left - across, right + across) <= width
+            and min(top - down, bottom + down) >= 0
+            and max(top - down, bottom + down) <= height
+        )
 
     @property
     def acceptable(self) -> bool:
@@ -135,6 +182,14 @@ class Belief:
             if other_key != key and not other.best.certain and evidence.best.near(other.best)
         )
         return evidence.weight >= ENOUGH + max(rivals, default=0)
+
+
+# What UPC-E is handed over as: zeros were left out of it (GS1 General Specifications, 5.2.2.4.2).
+_UPC_E = re.compile(rb"0[01](?:\d\d[012]0000\d{3}|\d{3}00000\d\d|\d{4}00000\d|\d{5}0000[5-9])\d")
+
+
+def _middle(one: Point, other: Point) -> Point:
+    return (one[0] + other[0]) / 2, (one[1] + other[1]) / 2
 
 
 def _striped(digits: bytes) -> bool:

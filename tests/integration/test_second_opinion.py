@@ -10,7 +10,8 @@ import pytest
 from devices.driver import Frame
 from devices.drivers.camera import Camera
 from devices.reads import BarcodeRead, Moment
-from devices.vision.second_opinion import FIRST_RETRY_S, LOADING_NS, SecondOpinion
+from devices.vision.passes import PASSES
+from devices.vision.second_opinion import FIRST_RETRY_S, LOADING_NS, SecondOpinion, _sighting
 from devices.vision.sighting import Sighting
 from devices.vision.symbologies import DEFAULT
 from tests.support.garbage import ANSWERS
@@ -33,7 +34,7 @@ def test_the_second_opinion_says_the_same_as_the_first() -> None:
     ]
     opinion = SecondOpinion(DEFAULT, clock_ns=time.monotonic_ns)
     try:
-        with decoding([]) as first:
+        with decoding([row for row in PASSES if row.name == "enlarged"]) as first:
             for format_, text, expected, aim in cases:
                 image = placed(symbol(text, format_, module_px=3))
                 [second] = opinion.look(image, timeout_s=5)
@@ -150,3 +151,11 @@ def test_a_moving_picture_does_not_wait_for_it_to_load() -> None:
         assert len(found) == 1 and max(waited_s) < 1
     finally:
         opinion.close()
+
+
+def test_a_single_line_at_an_angle_is_not_tall() -> None:
+    single = _sighting("EAN13", "4006381333931", [(10, 10), (200, 110)])
+    assert single.height == pytest.approx(0, abs=1) and not single.tall
+    many = _sighting("EAN13", "4006381333931", [(10, 10), (200, 110), (180, 148), (-10, 48)])
+    assert many.tall and many.length == pytest.approx(215, abs=2) and many.height == pytest.approx(43, abs=2)
+    assert _sighting("EAN13", "4006381333931", []).height == 0
