@@ -120,10 +120,15 @@ class Stills:
             except (OSError, ValueError) as problem:
                 reason = getattr(problem, "strerror", None) or problem
                 self._problem = f"no still could be kept in {self._directory}: {reason}"
+                self._kept = None  # it may have been taken away, or another one put in its place
             else:
                 self._problem = None
 
     def _write(self, path: Path, picture: bytes) -> None:
+        if len(picture) > self._most_bytes:
+            raise ValueError(
+                f"a picture takes more than the {self._most_bytes >> 20} MB that they may: raise stills_mb"
+            )
         kept = self._kept if self._kept is not None else self._begin()
         while kept and (len(kept) >= self._most or self._bytes + len(picture) > self._most_bytes):
             name, size = kept[0]

@@ -17,6 +17,7 @@ from devices.ports import opencv, stills
 from devices.ports.stills import MAX_WAITING, SPARE_MB, Stills
 from devices.ports.url import STILLS
 from devices.reads import BadFrame, BarcodeRead, Read
+from tests.support.wait import eventually
 
 WHEN = 1_790_000_000.25  # 2026-09-21 14:13:20.25 UTC
 NOISE = np.random.default_rng(1).integers(0, 256, (240, 320), np.uint8)
@@ -45,6 +46,16 @@ class Camera(NamedTuple):
     def end(self) -> list[str]:
         self.stills.close()
         return kept(self.directory)
+
+
+class Written(NamedTuple):
+    """Waits until each still is dealt with."""
+
+    eye: Camera
+
+    def see(self, read: Read) -> None:
+        [still] = self.eye.see(read)
+        eventually(lambda: Path(still or "").is_file() or self.eye.stills.warning is not None)
 
 
 def camera(directory: Path, device: str = "eye-1", *, most: int = 1000, most_mb: int = 500) -> Camera:
@@ -110,6 +121,30 @@ def test_they_take_no_more_room_than_they_may(tmp_path: Path) -> None:
         found = eye.end()
         assert sum((tmp_path / name).stat().st_size for name in found) <= 1 << 20
     assert found[-1].startswith("20260921T141327")
+
+
+def test_one_that_is_larger_than_all_may_be_is_not_kept(tmp_path: Path) -> None:
+    eye = camera(tmp_path, most_mb=1)
+    eye.see(code())
+    eye.see(
+        code(at=WHEN + 1),
+        frame=Frame(np.random.default_rng(1).integers(0, 256, (1400, 1400), np.uint8), None),
+    )
+    assert [name[:15] for name in eye.end()] == ["20260921T141320"]
+    assert (eye.stills.warning or "").endswith(
+        "a picture takes more than the 1 MB that they may: raise stills_mb"
+    )
+
+
+def test_a_directory_that_was_taken_away_is_made_anew_and_counted_anew(tmp_path: Path) -> None:
+    eye = camera(tmp_path / "stills", most=2)
+    written = Written(eye)
+    written.see(code())
+    shutil.rmtree(tmp_path / "stills")
+    written.see(code(at=WHEN + 1))
+    for number in range(2, 6):
+        written.see(code(at=WHEN + number))
+    assert len(eye.end()) == 2 and eye.stills.warning is None
 
 
 @pytest.mark.parametrize("trouble", ["in the way", "full", "almost full"])
