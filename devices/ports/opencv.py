@@ -20,7 +20,9 @@ def load() -> None:
 
 
 def decode(data: bytes) -> "NDArray[np.uint8] | None":
-    """The grey levels of an image file's bytes, or None if they are no image. What is transparent is white paper."""
+    """The grey levels of an image file's bytes, or None if they are no image. What is transparent is white paper; of
+    more than 8 bits, the highest that are used are taken.
+    """
     import cv2  # noqa: PLC0415 - see above
     import numpy as np  # noqa: PLC0415 - see above
 
@@ -29,7 +31,9 @@ def decode(data: bytes) -> "NDArray[np.uint8] | None":
         if image is None:
             return None
         if image.dtype == np.uint16:
-            return grey((image.astype(np.uint16, copy=False) >> 8).astype(np.uint8))
+            # Sensors of 10 and 12 bits are written as they are.
+            extra = max(0, int(image.max()).bit_length() - 8)
+            return grey((image.astype(np.uint16, copy=False) >> extra).astype(np.uint8))
         return grey(image.astype(np.uint8, copy=False)) if image.dtype == np.uint8 else None
     except cv2.error:
         return None  # empty, more than MAX_PIXELS, or channels that are no picture's

@@ -100,6 +100,15 @@ def test_transparent_paper_is_white() -> None:
     assert rows(Camera("eye-1").see(Frame(image, None), NOW))[0][1] == "GLASS"
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_a_sensor_of_more_than_8_bits_loses_the_lowest(bits: int) -> None:
+    """Industrial cameras write 10 and 12 bits into 16, as they are."""
+    levels = (symbol("DEEP", "QRCode").astype(np.uint32) * ((1 << bits) - 1) // 255).astype(np.uint16)
+    image = opencv.decode(cv2.imencode(".png", levels)[1].tobytes())
+    assert image is not None and int(image.max()) == 255
+    assert rows(Camera("eye-1").see(Frame(image, None), NOW))[0][1] == "DEEP"
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".pgm", ".bmp"])
 async def test_one_image_is_read_and_that_is_the_end(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"label{suffix}"
