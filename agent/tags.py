@@ -5,8 +5,9 @@ file is written now and then, not for each tag: what was recorded since is in th
 """
 
 import asyncio
+import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ import msgspec
 import structlog
 
 from agent import files
-from agent.history import History
+from agent.history import Entry, History
 from agent.smoothing import Change, Kept, Smoother, keep, restore
 from devices.reader import PortStatus
 from devices.reads import TagRead
@@ -45,16 +46,21 @@ class Tags:
 
     def load(self) -> None:
         """What may be in view still, from before the restart; after the history was restored."""
-        now_ns = self._clock()
         kept = files.load(self._path, Kept) or Kept(None, [])
-        lost = restore(self._smoother, kept, now_ns)
-        is_after = True
-        for entry in self._history.newest_of_all():
-            is_after = is_after and entry.event_id != kept.newest
-            if entry.tag is not None and (is_after or entry.tag in lost):
-                place = self._smoother.place_of(*entry.antenna)
-                if place is not None:
-                    self._smoother.recall(entry.tag, place, 0, now_ns)
+        newer = itertools.takewhile(
+            lambda entry: entry.event_id != kept.newest, self._history.newest_of_all()
+        )
+        self._recall(newer)
+        lost = restore(self._smoother, kept, self._clock())
+        self._recall(entry for entry in self._history.newest_of_all() if entry.tag in lost)
+
+    def _recall(self, entries: Iterable[Entry]) -> None:
+        """Where each was recorded last; the newest first."""
+        now_ns = self._clock()
+        for entry in entries:
+            place = self._smoother.place_of(*entry.antenna)
+            if entry.tag is not None and place is not None:
+                self._smoother.recall(entry.tag, place, now_ns)
 
     def hear(self, read: TagRead) -> None:
         """A device read a tag that has an EPC."""

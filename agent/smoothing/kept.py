@@ -10,7 +10,7 @@ import msgspec
 
 from agent.smoothing.smoother import Smoother
 from agent.smoothing.tracks import Tag
-from agent.smoothing.values import NS_PER_S
+from agent.smoothing.values import NS_PER_S, Direction
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -18,8 +18,8 @@ class Kept(msgspec.Struct, frozen=True):
 
     newest: str | None
     """The newest event that was recorded when it was written: what came later is told by the journal."""
-    tags: list[tuple[str, str, int]]
-    """EPC, place, and the seconds that it had stayed."""
+    tags: list[tuple[str, str, int, Direction | None]]
+    """EPC, place, the seconds that it had stayed, and the direction that its departure tells."""
 
 
 def keep(tags: Iterable[Tag], newest: str | None) -> Kept:
@@ -27,7 +27,12 @@ def keep(tags: Iterable[Tag], newest: str | None) -> Kept:
     return Kept(
         newest,
         [
-            (tag.epc.hex(), tag.settled.name, (tag.here.read.monotonic_ns - tag.since_ns) // NS_PER_S)
+            (
+                tag.epc.hex(),
+                tag.settled.name,
+                (tag.here.read.monotonic_ns - tag.since_ns) // NS_PER_S,
+                tag.through,
+            )
             for tag in tags
             if tag.settled is not None
         ],
@@ -37,7 +42,7 @@ def keep(tags: Iterable[Tag], newest: str | None) -> Kept:
 def restore(smoother: Smoother, kept: Kept, now_ns: int) -> set[bytes]:
     """Begin with what was kept; the tags whose place there is no more, as the configuration was changed."""
     lost: set[bytes] = set()
-    for text, name, stayed_s in kept.tags:
+    for text, name, stayed_s, through in kept.tags:
         try:
             epc = bytes.fromhex(text)
         except ValueError:
@@ -46,5 +51,5 @@ def restore(smoother: Smoother, kept: Kept, now_ns: int) -> set[bytes]:
         if place is None:
             lost.add(epc)
         else:
-            smoother.recall(epc, place, max(0, stayed_s) * NS_PER_S, now_ns)
+            smoother.recall(epc, place, now_ns, max(0, stayed_s) * NS_PER_S, through)
     return lost

@@ -4,22 +4,25 @@ The one idea: a tag is at one place until there is evidence that it is not. Hear
 case and costs next to nothing; a new tag, another place and silence are rare, and each is looked at when it happens
 or when its time has come.
 
-Pure: time comes in. Everything it holds is bounded: tags in view by `most_tags`, tags that are not believed yet by
-`MOST_UNBELIEVED`, what is kept of one tag by `MOST_HEARINGS`. A tag takes some 2 kB: 100,000 of them 0.2 GB.
+Pure: time comes in. Everything it holds is bounded: tags in view and changes that are told again by `most_tags`,
+tags that are not believed yet by `MOST_UNBELIEVED`, what is kept of one tag by `MOST_HEARINGS`. A tag that one place
+hears takes some 2 kB, one that two hear 4 kB: 100,000 of them 0.2 to 0.4 GB.
 """
 
-import heapq
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
+from agent.smoothing.agenda import Agenda
 from agent.smoothing.hearing import Hearing, is_better, is_far_below, margin_db, rank, went_through
-from agent.smoothing.tracks import Tag, Unbelieved, hearing_of
+from agent.smoothing.tracks import Owed, Tag, Unbelieved, hearing_of
 from agent.smoothing.values import NS_PER_MS, NS_PER_S, Change, Direction, Place, Side
 from devices.reads import TagRead
 
 MOST_TAGS: Final = 100_000  # in view; above, the one that would depart first departs at once
-# Seen too seldom to be believed; above, the one that was seen first is forgotten. Noise pushes out nothing else.
+# Seen too seldom to be believed; above, the one that was seen first is forgotten; if it only waits to come nearer,
+# it arrives. Noise pushes out nothing else.
 MOST_UNBELIEVED: Final = 10_000
 _WAYS: Final[dict[tuple[Side | None, Side | None], Direction]] = {
     ("outside", "inside"): "in",
@@ -58,9 +61,10 @@ class Smoother:
         """Places with which no other one of their station competes."""
         self._tags: dict[bytes, Tag] = {}
         self._unbelieved: OrderedDict[bytes, Unbelieved] = OrderedDict()
-        self._agenda: list[tuple[int, int, Tag | Unbelieved]] = []
-        """(when to look at it, a number that rises, what): at most a few for each tag."""
-        self._number = 0
+        self._owed: OrderedDict[bytes, Owed] = OrderedDict()
+        self._agenda: Agenda[Tag | Unbelieved | Owed] = Agenda()
+        self._departures: Agenda[Tag] = Agenda()
+        """Each tag once, not later than it departs."""
         self._now_ns = 0
         """Of the last tick."""
         self.revision = 0
@@ -105,20 +109,22 @@ class Smoother:
         """What time alone has brought about."""
         changes: list[Change] = []
         self._now_ns = now_ns
-        agenda = self._agenda
-        while agenda and agenda[0][0] <= now_ns:
-            _, _, item = heapq.heappop(agenda)
-            if item.is_gone:
-                continue
+        while (due := self._agenda.pop(now_ns)) is not None:
+            item = due[1]
             if isinstance(item, Tag):
-                self._look_at(item, now_ns, changes)
-            else:
+                self._listen(item, now_ns, changes)
+            elif isinstance(item, Unbelieved):
                 self._wait_for(item, now_ns, changes)
+            else:
+                self._tell_again(item, changes)
+        while (departure := self._departures.pop(now_ns)) is not None:
+            self._look_after(departure[1], now_ns, changes)
         return changes
 
     def due_ns(self) -> int | None:
         """When `tick` has something to do."""
-        return self._agenda[0][0] if self._agenda else None
+        times = (self._agenda.next_ns, self._departures.next_ns)
+        return min((due_ns for due_ns in times if due_ns is not None), default=None)
 
     def stopped(self, device: str) -> None:
         """It hears nothing any more: its silence is no evidence of anything."""
@@ -134,18 +140,35 @@ class Smoother:
 
     def settled(self, change: Change) -> None:
         """It was dealt with; until then a snapshot leaves it out. What is to be told again is not settled by this."""
-        tag = self._tags.get(change.epc)
-        if tag is not None and change.kind != "departed" and tag.owed is not change:
+        tag, owed = self._tags.get(change.epc), self._owed.get(change.epc)
+        if tag is not None and change.kind != "departed" and (owed is None or owed.change is not change):
             tag.settled = change.place
             self.revision += 1
 
     def retry(self, change: Change, wait_ms: int) -> None:
-        """Nothing came of it: if the tag is still in view after this time, it is told once more."""
-        tag = self._tags.get(change.epc)
-        if tag is not None:
-            due_ns = max(self._now_ns, change.read.monotonic_ns) + wait_ms * NS_PER_MS
-            tag.owed, tag.due_ns = change, due_ns
-            self._put(due_ns, tag)
+        """Nothing came of it: after this time it is told once more, if the tag is still in view; and in any case if
+        it passed a gate, as it has gone on by then.
+        """
+        epc = change.epc
+        if epc not in self._tags and change.direction is None:
+            return
+        self._forgive(epc)
+        owed = self._owed[epc] = Owed(change)
+        self._agenda.put(max(self._now_ns, change.read.monotonic_ns) + wait_ms * NS_PER_MS, owed)
+        if len(self._owed) > self._most:
+            self._forgive(next(iter(self._owed)))
+
+    def _forgive(self, epc: bytes) -> None:
+        owed = self._owed.pop(epc, None)
+        if owed is not None:
+            owed.is_gone = True
+
+    def _tell_again(self, owed: Owed, changes: list[Change]) -> None:
+        told = owed.change
+        self._forgive(told.epc)
+        tag = self._tags.get(told.epc)
+        is_there = tag is not None and tag.here.place is told.place
+        changes.append(replace(told, read=tag.here.read if tag is not None and is_there else told.read))
 
     # --- over a restart ---------------------------------------------------------------------------------------
 
@@ -153,15 +176,17 @@ class Smoother:
         """What is in view, cheaply: `keep` makes values of it, also in another thread."""
         return list(self._tags.values())
 
-    def recall(self, epc: bytes, place: Place, stayed_ns: int, now_ns: int) -> None:
+    def recall(
+        self, epc: bytes, place: Place, now_ns: int, stayed_ns: int = 0, through: Direction | None = None
+    ) -> None:
         """After a restart: this may be in view still. If it is not, it departs after the usual time."""
         if len(self._tags) >= self._most or epc in self._tags:
             return
         device, antenna = place.antennas[0]
         read = TagRead(device, b"", epc, 0.0, now_ns, antenna)
         tag = self._tags[epc] = Tag(epc, Hearing(place, read), now_ns - stayed_ns)
-        tag.settled = place
-        self._put(self._departs_ns(tag, now_ns), tag)
+        tag.settled, tag.through = place, through
+        self._departures.put(self._departs_ns(tag, now_ns), tag)
 
     def place(self, name: str) -> Place | None:
         """The place of this name."""
@@ -183,51 +208,49 @@ class Smoother:
         other.take(read)
         if is_better(other, here, self._margin_db(here, read.monotonic_ns)):
             self._move(tag, other, changes)
-        elif tag.quiet_ns is None:
-            tag.quiet_ns = read.monotonic_ns + here.place.parameters.quiet_ms * NS_PER_MS
-            self._put(tag.quiet_ns, tag)
+        elif not tag.awaits_quiet:
+            tag.awaits_quiet = True
+            self._agenda.put(read.monotonic_ns + here.place.parameters.quiet_ms * NS_PER_MS, tag)
 
     def _move(self, tag: Tag, other: Hearing, changes: list[Change]) -> None:
         here = tag.here
         tag.others.remove(other)
         tag.others.append(here)
         here.forget_peak()
-        tag.here, tag.through = other, None
-        direction = _WAYS.get((here.place.side, other.place.side))
+        tag.here, side = other, other.place.side
+        direction = _WAYS.get((tag.side, side))
+        if side is not None:
+            tag.side = side
+        if side == "outside":
+            tag.through = None
         changes.append(Change("moved", other.place, here.place, other.read, direction))
 
-    def _look_at(self, tag: Tag, now_ns: int, changes: list[Change]) -> None:
-        """Its time has come: something is told again, everybody may be silent, or it may have departed."""
-        owed = tag.owed
-        if owed is not None and tag.due_ns <= now_ns:
-            tag.owed = None
-            read = tag.here.read if tag.here.place is owed.place else owed.read
-            changes.append(Change(owed.kind, owed.place, owed.before, read, owed.direction))
-        elif tag.quiet_ns is not None and tag.quiet_ns <= now_ns:
-            quiet_ns = tag.heard_ns + tag.here.place.parameters.quiet_ms * NS_PER_MS
-            if quiet_ns > now_ns:
-                tag.quiet_ns = quiet_ns
-                self._put(quiet_ns, tag)
-            else:
-                tag.quiet_ns = None
-                self._all_is_heard(tag, changes)
+    def _listen(self, tag: Tag, now_ns: int, changes: list[Change]) -> None:
+        """Everybody may be silent."""
+        quiet_ns = tag.heard_ns + tag.here.place.parameters.quiet_ms * NS_PER_MS
+        if quiet_ns > now_ns:
+            self._agenda.put(quiet_ns, tag)
         else:
-            if self._departs_ns(tag, now_ns) <= now_ns:
-                last_ns = tag.here.read.monotonic_ns
-                heard = [
-                    other for other in tag.others if other.hears(now_ns) and other.read.monotonic_ns > last_ns
-                ]
-                if not heard:
-                    self._depart(tag, changes)
-                    return
-                # However weakly: it is heard there, and here it would have departed. Only where it was heard later:
-                # two places that are both silent would hand it to each other for ever.
-                self._move(tag, max(heard, key=rank), changes)
-            self._put(self._departs_ns(tag, now_ns), tag)
+            self._all_is_heard(tag, changes)
+
+    def _look_after(self, tag: Tag, now_ns: int, changes: list[Change]) -> None:
+        """It may have departed."""
+        if self._departs_ns(tag, now_ns) <= now_ns:
+            last_ns = tag.here.read.monotonic_ns
+            heard = [
+                other for other in tag.others if other.hears(now_ns) and other.read.monotonic_ns > last_ns
+            ]
+            if not heard:
+                self._depart(tag, changes)
+                return
+            # However weakly: it is heard there, and here it would have departed. Only where it was heard later:
+            # two places that are both silent would hand it to each other for ever.
+            self._move(tag, max(heard, key=rank), changes)
+        self._departures.put(self._departs_ns(tag, now_ns), tag)
 
     def _all_is_heard(self, tag: Tag, changes: list[Change]) -> None:
         """Nobody has heard it for a moment: no more evidence comes, so that no margin is left to wait for."""
-        here = tag.here
+        tag.awaits_quiet, here = False, tag.here
         went = [other for other in tag.others if went_through(here, other)]
         if not went:
             later = [other for other in tag.others if other.read.monotonic_ns > here.read.monotonic_ns]
@@ -255,6 +278,9 @@ class Smoother:
         del self._tags[tag.epc]
         tag.is_gone = True
         self.revision += 1
+        owed = self._owed.get(tag.epc)
+        if owed is not None and owed.change.direction is None:
+            self._forgive(tag.epc)
         here = tag.here
         changes.append(Change("departed", here.place, None, here.read, tag.through))
 
@@ -268,9 +294,9 @@ class Smoother:
         found = self._unbelieved.get(epc)
         if found is None:
             found = self._unbelieved[epc] = Unbelieved(epc, now_ns)
-            self._put(now_ns + own.settle_ms * NS_PER_MS, found)
+            self._agenda.put(now_ns + own.settle_ms * NS_PER_MS, found)
             if len(self._unbelieved) > MOST_UNBELIEVED:
-                self._unbelieved.popitem(last=False)[1].is_gone = True
+                self._give_up(next(iter(self._unbelieved.values())), changes)
         found.take(place, read)
         if found.believed and (
             now_ns >= found.better_ns + own.settle_ms * NS_PER_MS
@@ -286,8 +312,13 @@ class Smoother:
     def _wait_for(self, found: Unbelieved, now_ns: int, changes: list[Change]) -> None:
         until_ns = found.settled_ns if found.believed else found.forgotten_ns
         if until_ns > now_ns:
-            self._put(until_ns, found)
-        elif found.believed:
+            self._agenda.put(until_ns, found)
+        else:
+            self._give_up(found, changes)
+
+    def _give_up(self, found: Unbelieved, changes: list[Change]) -> None:
+        """No more can be waited for."""
+        if found.believed:
             self._arrive(found, changes)
         else:
             found.is_gone = True
@@ -311,7 +342,7 @@ class Smoother:
         else:
             direction = self._way_in(tag, found.hearings[0])
             changes.append(Change("arrived", here.place, None, here.read, direction))
-        self._put(self._departs_ns(tag, here.read.monotonic_ns), tag)
+        self._departures.put(self._departs_ns(tag, here.read.monotonic_ns), tag)
 
     def _way_in(self, tag: Tag, first: Hearing) -> Direction | None:
         """The direction of an arrival; what only its departure can tell is noted."""
@@ -327,28 +358,16 @@ class Smoother:
 
     def _let_go(self, changes: list[Change]) -> None:
         """Too many: the one that would depart first departs now."""
-        aside: list[tuple[int, int, Tag | Unbelieved]] = []
-        while True:
-            entry = heapq.heappop(self._agenda)
-            due_ns, _, item = entry
-            if item.is_gone:
-                continue
-            if isinstance(item, Unbelieved):
-                aside.append(entry)
-                continue
-            departs_ns = item.here.read.monotonic_ns + item.patience_ns
+        while (departure := self._departures.pop()) is not None:
+            due_ns, tag = departure
+            departs_ns = tag.here.read.monotonic_ns + tag.patience_ns
             if departs_ns <= due_ns:
-                self._depart(item, changes)
-                break
-            self._put(departs_ns, item)
-        for entry in aside:
-            heapq.heappush(self._agenda, entry)
+                self._all_is_heard(tag, changes)
+                self._depart(tag, changes)
+                return
+            self._departures.put(departs_ns, tag)
 
     # --- what helps -------------------------------------------------------------------------------------------
-
-    def _put(self, due_ns: int, item: Tag | Unbelieved) -> None:
-        self._number += 1
-        heapq.heappush(self._agenda, (due_ns, self._number, item))
 
     def _margin_db(self, here: Hearing, now_ns: int) -> float:
         return margin_db(here, self._silent_ns(here, now_ns))

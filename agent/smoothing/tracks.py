@@ -16,14 +16,13 @@ class Tag:
     """One that is in view."""
 
     __slots__ = (
-        "due_ns",
+        "awaits_quiet",
         "epc",
         "here",
         "is_gone",
         "others",
-        "owed",
-        "quiet_ns",
         "settled",
+        "side",
         "since_ns",
         "through",
     )
@@ -32,16 +31,14 @@ class Tag:
         self.epc, self.here, self.since_ns = epc, here, since_ns
         self.others: list[Hearing] = []
         self.is_gone = False
-        self.quiet_ns: int | None = None
-        """When to look whether everybody is silent; None: only one place hears it."""
+        self.awaits_quiet = False
+        """Another place heard it, too: it will be looked whether everybody is silent."""
+        self.side = here.place.side
+        """Of a gate: the one that it was at last."""
         self.through: Direction | None = None
         """The direction that its departure will tell."""
         self.settled: Place | None = None
         """The place that was told, and of which something came."""
-        self.owed: Change | None = None
-        """What is told once more, since nothing came of it."""
-        self.due_ns = 0
-        """When."""
 
     @property
     def heard_ns(self) -> int:
@@ -55,6 +52,16 @@ class Tag:
         stayed_ns = self.here.read.monotonic_ns - self.since_ns
         given_ns = max(own.departed_s * NS_PER_S, int(own.departed_stays * stayed_ns))
         return min(given_ns, max(own.departed_s, own.departed_most_s) * NS_PER_S)
+
+
+class Owed:
+    """A change that is told once more, since nothing came of it."""
+
+    __slots__ = ("change", "is_gone")
+
+    def __init__(self, change: Change) -> None:
+        self.change = change
+        self.is_gone = False
 
 
 class Unbelieved:

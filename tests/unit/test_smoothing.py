@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from agent.smoothing import Change, Kept, Parameters, Place, Smoother, keep, restore
 from agent.smoothing import smoother as module
+from agent.smoothing.agenda import LEAST_STALE
 from agent.smoothing.hearing import GLANCE_NS, Hearing, margin_db
 from devices.reads import TagRead
 
@@ -109,6 +110,23 @@ def test_a_ghost_is_forgotten_and_memory_of_ghosts_is_bounded(monkeypatch):
     assert len(bench.smoother._unbelieved) == 10
     assert bench.wait(5000).said() == ["arrived p"]
     assert (len(bench.smoother._unbelieved), len(bench.smoother)) == (0, 1)
+
+
+def test_ghosts_do_not_push_out_what_is_believed(monkeypatch):
+    """It only waits to come nearer."""
+    monkeypatch.setattr(module, "MOST_UNBELIEVED", 10)
+    bench = gate().see(1, -60.0, times=2, every_ms=100).see(2, -58.0, times=2, every_ms=100)
+    for number in range(11):
+        bench.see(1, -70.0, epc=number.to_bytes(4, "big"), every_ms=1)
+    assert bench.said() == ["arrived out", "moved in in"]
+
+
+def test_what_is_gone_is_not_held_until_its_time_would_have_come(monkeypatch):
+    monkeypatch.setattr(module, "MOST_UNBELIEVED", 10)
+    bench = Bench(place("p", settle_ms=60_000, believe_within_ms=600_000))
+    for number in range(20_000):
+        bench.see(1, epc=number.to_bytes(4, "big"), every_ms=1)
+    assert len(bench.smoother._agenda) <= LEAST_STALE
 
 
 # --- which place -------------------------------------------------------------------------------------------
@@ -261,6 +279,24 @@ def test_what_was_seen_inside_only_came_in_when_it_goes_on_from_there():
     assert gate().see(2, -40.0, times=3).wait(600_000).said() == ["arrived in", "departed in in"]
 
 
+def test_what_goes_on_from_inside_to_another_place_came_in():
+    """As the next gate of the same wall hears it better, or a place without a side."""
+    sides = [place("out", 1, side="outside"), place("in", 2, side="inside")]
+    neighbour = [place("in2", 3, side="inside", station="x"), place("out2", 4, side="outside", station="x")]
+    bench = Bench(*sides, *neighbour).see(2, -50.0, times=3).see(3, -38.0, times=5)
+    assert bench.wait(600_000).said() == ["arrived in", "moved in2", "departed in2 in"]
+    bench = Bench(*sides, place("hall", 3)).see(2, -50.0, times=3).see(3, -38.0, times=5)
+    assert bench.wait(600_000).said() == ["arrived in", "moved hall", "departed hall in"]
+
+
+def test_between_the_sides_there_may_be_a_place_without_a_side():
+    bench = Bench(place("out", 1, side="outside"), place("r"), place("in", 2, side="inside"))
+    bench.see(1, -50.0, times=3).see(3, -38.0, times=5).see(2, -30.0, times=5)
+    assert bench.said() == ["arrived out", "moved r", "moved in in"]
+    bench.see(3, -20.0, times=5).see(1, -12.0, times=9)
+    assert bench.said() == ["moved r", "moved out out"]
+
+
 def test_where_nothing_looks_outside_inside_is_in():
     assert Bench(place("in", side="inside")).see(1, times=2).said() == ["arrived in in"]
 
@@ -331,6 +367,25 @@ def test_at_the_bound_the_one_that_would_depart_first_departs():
     assert module.MOST_TAGS == 100_000
 
 
+def test_at_the_bound_what_fell_silent_behind_the_gate_has_come_in():
+    bench = Bench(
+        *(place(side, number, side=side) for number, side in enumerate(("outside", "inside"))), most=1
+    )
+    bench.see(0, -40.0, times=4).see(1, -55.0)
+    bench.said()
+    bench.see(0, -40.0, epc=b"next")
+    assert bench.said() == ["moved inside in", "departed inside", "arrived outside"]
+
+
+def test_at_the_bound_nobody_else_is_kept_waiting():
+    bench = gate(departed_s=600)
+    bench.smoother._most = 3
+    bench.see(1, -40.0, epc=b"old").see(1, -40.0, epc=b"x", times=50)
+    bench.see(1, -40.0, times=4).see(2, -55.0).see(1, -40.0, epc=b"new")
+    bench.said()
+    assert bench.wait(1500).said() == ["moved in in"]
+
+
 def test_the_bound_holds_also_while_a_reader_is_away():
     bench = Bench(place("p"), most=3)
     bench.see(1, -40.0, epc=b"0")
@@ -375,17 +430,56 @@ def test_what_has_gone_is_not_told_again():
     assert bench.wait(1000).said() == []
 
 
+def test_what_passed_a_gate_is_told_again_though_it_has_gone_on():
+    bench = gate().see(2, -40.0, times=3).wait(60_000)
+    (_, change) = bench.told
+    bench.smoother.retry(change, 500)
+    bench.smoother.settled(change)
+    assert bench.said() == ["arrived in", "departed in in"]
+    assert bench.wait(499).said() == []
+    assert bench.wait(1).said() == ["departed in in"]
+    assert bench.wait(60_000).said() == []
+    bench = gate().see(1, -45.0, times=5).see(2, -33.0, times=4)
+    bench.smoother.retry(bench.told[-1], 120_000)
+    bench.said()
+    assert bench.wait(119_000).said() == ["departed in"]
+    assert bench.wait(1_000).said() == ["moved in in"]
+
+
+def test_what_is_told_again_is_told_once_and_bounded():
+    bench = gate()
+    bench.smoother._most = 3
+    changes = []
+    for number in range(5):
+        bench.see(2, -40.0, epc=bytes([number])).wait(60_000)
+        changes.append(bench.told[-1])
+    bench.said()
+    for change in (*changes, *changes):
+        bench.smoother.retry(change, 500)
+    bench.wait(10_000)
+    assert [change.epc for change in bench.told] == [b"\2", b"\3", b"\4"]
+
+
 def test_a_restart_goes_on_where_it_was():
     bench = gate().see(1, -40.0, times=100)
     for change in bench.told:
         bench.smoother.settled(change)
     kept = keep(bench.smoother.snapshot(), "e7")
-    assert kept == Kept("e7", [(TAG.hex(), "out", 19)])
+    assert kept == Kept("e7", [(TAG.hex(), "out", 19, None)])
     again = gate()
     again.now_ns = 5  # another boot
     assert restore(again.smoother, kept, again.now_ns) == set()
     assert again.see(1, -40.0, times=3).said() == []
     assert again.see(2, -33.0, times=4).said() == ["moved in in"]
+
+
+def test_what_was_inside_only_came_in_also_over_a_restart():
+    bench = gate().see(2, -40.0, times=3)
+    for change in bench.told:
+        bench.smoother.settled(change)
+    again = gate()
+    restore(again.smoother, keep(bench.smoother.snapshot(), None), again.now_ns)
+    assert again.see(2, -40.0, times=3).wait(600_000).said() == ["departed in in"]
 
 
 def test_what_was_not_dealt_with_before_a_restart_is_told_again():
@@ -402,14 +496,14 @@ def test_what_was_not_dealt_with_before_a_restart_is_told_again():
 
 def test_what_is_gone_after_a_restart_departs():
     bench = Bench(place("p"))
-    restore(bench.smoother, Kept(None, [(TAG.hex(), "p", 5)]), bench.now_ns)
+    restore(bench.smoother, Kept(None, [(TAG.hex(), "p", 5, None)]), bench.now_ns)
     assert bench.wait(29_999).said() == []
     assert bench.wait(1).said() == ["departed p"]
 
 
 def test_a_file_that_says_nonsense_is_no_reason_not_to_start():
     bench = Bench(place("p"), most=2)
-    tags = [
+    told = [
         ("zz", "p", 1),
         ("00", "gone", 1),
         ("01", "p", -5),
@@ -417,6 +511,7 @@ def test_a_file_that_says_nonsense_is_no_reason_not_to_start():
         ("02", "p", 1),
         ("03", "p", 1),
     ]
+    tags = [(*one, None) for one in told]
     assert restore(bench.smoother, Kept(None, tags), bench.now_ns) == {b"\0"}
     assert len(bench.smoother) == 2
 
@@ -486,5 +581,5 @@ def test_an_antenna_that_no_place_names_is_the_device():
 @pytest.mark.parametrize("text", ["3f" * 62, "00"])
 def test_any_epc_is_kept(text: str):
     bench = Bench(place("p"))
-    restore(bench.smoother, Kept(None, [(text, "p", 0)]), bench.now_ns)
+    restore(bench.smoother, Kept(None, [(text, "p", 0, None)]), bench.now_ns)
     assert [tag[0] for tag in keep(bench.smoother.snapshot(), None).tags] == [text]

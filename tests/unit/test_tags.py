@@ -100,10 +100,23 @@ async def test_what_was_recorded_after_the_file_was_written_is_told_by_the_journ
     assert said(again) == ["arrived 01 east", "arrived 03 east"], "01 had gone before the file was written"
 
 
+async def test_where_a_tag_was_recorded_after_the_file_was_written_is_where_it_is(tmp_path: Path):
+    history = History()
+    bench = Bench(tmp_path, history)
+    bench.see(b"\1")
+    await bench.settle()
+    history.add(received(1, "01", "west"))
+    again = Bench(tmp_path, history)
+    again.tags.load()
+    for _ in range(20):
+        again.see(b"\1", "west")
+    assert said(again) == []
+
+
 async def test_a_tag_whose_place_was_renamed_is_where_the_journal_says(tmp_path: Path):
     history = History()
     history.restore([received(1, "01", "west")], {})
-    kept = {"newest": "e1", "tags": [["01", "old name", 9], ["02", "old name", 9]]}
+    kept = {"newest": "e1", "tags": [["01", "old name", 9, None], ["02", "old name", 9, None]]}
     (tmp_path / "tags.json").write_text(json.dumps(kept))
     bench = Bench(tmp_path, history)
     bench.tags.load()
@@ -161,5 +174,5 @@ async def test_time_is_told_and_the_file_written_while_it_runs_and_when_it_ends(
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
-    assert json.loads(bench.path.read_text())["tags"] == [["02", "east", 0]]
+    assert json.loads(bench.path.read_text())["tags"] == [["02", "east", 0, None]]
     assert KEEP_S == 2.0
