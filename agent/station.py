@@ -156,7 +156,7 @@ class Station:
 
     def _is_scan(self, change: Change) -> bool:
         """A tag is one scan when it comes to this station, wherever it goes within it; at a gate, when it passes."""
-        if self.passage is not None and (change.direction is not None or change.place.side is not None):
+        if self.passage is not None and self.name in self._shared.smoother.gates:
             return change.direction is not None
         if change.kind == "moved":
             return change.before is not None and change.before.station != self.name

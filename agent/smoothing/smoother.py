@@ -56,6 +56,8 @@ class Smoother:
                     ears.places[antenna] = place
         self._watched = {place.station for place in places if place.side == "outside"}
         """Stations that look outside."""
+        self.gates = frozenset(place.station for place in places if place.side is not None)
+        """Stations whose places have sides: there, what comes into view has not passed yet."""
         number_of = Counter(place.station for place in places)
         self._alone = {place for place in places if number_of[place.station] == 1}
         """Places with which no other one of their station competes."""
@@ -219,6 +221,8 @@ class Smoother:
         here.forget_peak()
         tag.here, side = other, other.place.side
         direction = _WAYS.get((tag.side, side))
+        if tag.side is None:
+            direction = self._way_in(tag, here)
         if side is not None:
             tag.side = side
         if side == "outside":
@@ -345,7 +349,7 @@ class Smoother:
         self._departures.put(self._departs_ns(tag, here.read.monotonic_ns), tag)
 
     def _way_in(self, tag: Tag, first: Hearing) -> Direction | None:
-        """The direction of an arrival; what only its departure can tell is noted."""
+        """The direction of one that was at no side before; what only its departure can tell is noted."""
         here = tag.here
         if here.place.side != "inside":
             return None

@@ -51,18 +51,18 @@ class Gate(Bench):
         return [(one["tally"], one["what"], one["count"]) for one in self.state("gate")["concerns"]]
 
 
-Start = Callable[[], Awaitable[Gate]]
+Start = Callable[..., Awaitable[Gate]]
 
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
     gates: list[Gate] = []
 
-    async def start() -> Gate:
+    async def start(*places: Place) -> Gate:
         """A new life on the same disk; the one before it ends."""
         if gates:
             await gates.pop().stop()
-        gates.append(Gate(tmp_path))
+        gates.append(Gate(tmp_path, *(places or (OUTSIDE, INSIDE))))
         await gates[0].start(gate="gate")
         return gates[0]
 
@@ -100,8 +100,15 @@ async def test_what_waits_outside_or_may_be_on_its_way_out_is_nobodys_scan_until
     assert len(await gate.events()) == 1
 
 
+async def test_beside_the_sides_of_a_gate_nothing_counts_until_it_has_passed(start: Start):
+    gate = await start(OUTSIDE, INSIDE, ANYWHERE)
+    gate.tell(CASE, None, kind="arrived", place=ANYWHERE)
+    assert (await gate.passes(LAMP_TAG, "in", kind="departed", place=ANYWHERE)).outcome == "ok"
+    assert len(await gate.events()) == 1
+
+
 async def test_a_gate_without_sides_takes_whatever_comes_into_view(start: Start):
-    gate = await start()
+    gate = await start(ANYWHERE)
     assert (await gate.passes(sscc(SSCC), None, kind="arrived", place=ANYWHERE)).outcome == "ok"
     gate.tell(sscc(SSCC), None, kind="departed", place=ANYWHERE)
     assert (await gate.passes(CASE, None, kind="arrived", place=ANYWHERE)).outcome == "ok"

@@ -297,6 +297,15 @@ def test_between_the_sides_there_may_be_a_place_without_a_side():
     assert bench.said() == ["moved r", "moved out out"]
 
 
+def test_what_was_at_no_side_before_is_judged_as_if_it_arrived():
+    sides = [place("out", 1, side="outside"), place("in", 2, side="inside")]
+    bench = Bench(*sides, place("r")).see(3, -50.0, times=3).see(2, -30.0, times=5)
+    assert bench.wait(600_000).said() == ["arrived r", "moved in", "departed in in"]
+    bench = Bench(place("in", 2, side="inside"), place("r")).see(3, -50.0, times=3).see(2, -30.0, times=5)
+    assert bench.wait(600_000).said() == ["arrived r", "moved in in", "departed in"]
+    assert bench.smoother.gates == {"dock"}
+
+
 def test_where_nothing_looks_outside_inside_is_in():
     assert Bench(place("in", side="inside")).see(1, times=2).said() == ["arrived in in"]
 

@@ -36,8 +36,8 @@ NO_STATUS = {"online": False, "queued": 0, "oldest_queued_at": None, "reason": N
 class Bench:
     """Stations of one agent in this process, and everything they said."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *places: Place) -> None:
+        self.folder, self.places = folder, places
         self.said: list[tuple[str, str | None, str]] = []
         self.shown_at_once = 0
         self.now_ns = 1_000_000_000_000
@@ -54,7 +54,7 @@ class Bench:
         self.board.receive(Tasks(as_of=1, tasks=list(tasks)))
         at_once = Parameters(believe_reads=1, settle_ms=0)
         dock = Place("gate", next(iter(stations or {"dock": ""})), (("gate", None),), None, at_once)
-        self.smoother = Smoother([dock])
+        self.smoother = Smoother([dock, *self.places])
         shared = Shared(
             site="lej1",
             journal=self.journal,
