@@ -272,27 +272,77 @@ def _wrong_places(devices: Tables, stations: Tables, places: Tables) -> Found:
         if isinstance(station, str) and station not in names:
             text = f"there is no station {station!r} in [[stations]]; there are {', '.join(names)}"
             found.append((("places", at, "station"), text))
-        used, antennas = place.get("devices"), place.get("antennas")
-        for position, device in enumerate(used if isinstance(used, list) else ()):
+        numbers = [antenna for antenna in _listed(place, "antennas") if isinstance(antenna, int)]
+        for position, device in enumerate(_listed(place, "devices")):
             where = ("places", at, "devices", position)
-            problem = _no_ear(device, drivers)
+            problem = _no_ear(str(device), drivers, bool(numbers))
             if problem:
                 found.append((where, problem))
-            for antenna in antennas if isinstance(antennas, list) and antennas else (None,):
+            for antenna in numbers or (None,):
                 taker = takers.setdefault((str(device), antenna), name)
                 if taker != name:
                     which = "without antennas" if antenna is None else f"antenna {antenna}"
                     text = f"device {device!r}, {which}, hears place {taker!r} already"
                     found.append((where, text))
-    return found
+    return [*found, *_wrong_names(places, drivers, takers), *_wrong_sides(stations, places)]
 
 
-def _no_ear(device: object, drivers: dict[str, Any]) -> str:
+def _listed(table: dict[str, Any], key: str) -> list[Any]:
+    value = table.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _no_ear(device: str, drivers: dict[str, Any], by_antenna: bool) -> str:
     """Why no place can be heard by this device; empty: one can."""
     if device not in drivers:
         known = f"there are {', '.join(drivers)}" if drivers else "there are none"
         return f"there is no device {device!r} in [[devices]]; {known}"
-    entry = registry.DRIVERS.get(str(drivers[str(device)]))
-    if entry is not None and not entry.tags:
-        return f"device {device!r} reads no tags; places are for readers of tags"
+    entry = registry.DRIVERS.get(str(drivers[device]))
+    if entry is None:
+        return ""
+    if not entry.tags or entry.cards:
+        return f"device {device!r} reads no tags with an EPC; places are for readers of these"
+    if by_antenna and not entry.antennas:
+        return f"device {device!r} does not tell which antenna heard a tag: leave antennas out"
     return ""
+
+
+def _wrong_names(places: Tables, drivers: dict[str, Any], takers: dict[tuple[str, int | None], str]) -> Found:
+    """A device of which a place is left is that place, by its own name."""
+    return [
+        (
+            ("places", at, "name"),
+            f"{name!r} is what device {name!r} hears elsewhere; give the place another name",
+        )
+        for at, place in places
+        if (name := str(place.get("name"))) in drivers and (name, None) not in takers
+    ]
+
+
+def _wrong_sides(stations: Tables, places: Tables) -> Found:
+    """What is outside of a gate must be able to come in; and only a gate has sides."""
+    found: Found = []
+    users = {str(device): station for _, station in stations for device in _listed(station, "devices")}
+    by_name = {str(station.get("name")): station for _, station in stations}
+    sides: dict[str, set[object]] = {}
+    sided: list[tuple[int, str]] = []
+    for at, place in places:
+        of = [by_name.get(str(place["station"]))] if "station" in place else []
+        of = of or [users.get(str(device)) for device in _listed(place, "devices")]
+        stations_of = {str(station.get("name")): station for station in of if station is not None}
+        if len(stations_of) > 1:
+            text = f"stations {' and '.join(stations_of)} use its devices; say whose the place is"
+            found.append((("places", at, "station"), text))
+        for name, station in stations_of.items():
+            if place.get("side") is None:
+                continue
+            sides.setdefault(name, set()).add(place["side"])
+            sided.append((at, name))
+            if station.get("workflow") != "gate":
+                text = f"station {name!r} is no gate, and has no sides; leave side out"
+                found.append((("places", at, "side"), text))
+    for at, name in sided:
+        if sides[name] == {"outside"}:
+            text = f"no place of station {name!r} is inside: nothing would ever come in"
+            found.append((("places", at, "side"), text))
+    return found

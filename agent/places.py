@@ -29,5 +29,6 @@ def _others(
     settings: AgentConfig, users: dict[str, str], heard: set[tuple[str, int | None]]
 ) -> Iterator[Place]:
     for device in settings.devices:
-        if registry.DRIVERS[device.driver].tags and (device.name, None) not in heard:
+        entry = registry.DRIVERS[device.driver]
+        if entry.tags and not entry.cards and (device.name, None) not in heard:
             yield Place(device.name, users[device.name], ((device.name, None),), None, settings.smoothing)

@@ -27,6 +27,10 @@ class Entry:
     """It decodes images, not bytes."""
     tags: bool = False
     """It reads radio tags: many sightings of many things at once, where a barcode reader sees one code at a time."""
+    antennas: bool = False
+    """It tells which of its antennas heard a tag."""
+    cards: bool = False
+    """Its tags have no EPC: each is held up on purpose, and is nowhere."""
 
 
 _LINES = ("serial", "tcp", "file")
@@ -37,15 +41,17 @@ DRIVERS: dict[str, Entry] = {
     "keyboard-wedge": Entry("devices.drivers.keyboard_wedge:KeyboardWedge", ("evdev", "file")),
     "hid-pos": Entry("devices.drivers.hid_pos:HidPos", ("hidraw", "file")),
     "m100": Entry("devices.drivers.m100:M100", _LINES, tags=True),
-    "chafon": Entry("devices.drivers.chafon:Chafon", _LINES, tags=True),
-    "rdm6300": Entry("devices.drivers.rdm6300:Rdm6300", _LINES, tags=True),
-    "a0": Entry("devices.drivers.a0:A0", _LINES, tags=True),
-    "thingmagic": Entry("devices.drivers.thingmagic:ThingMagic", _LINES, tags=True),
-    "llrp": Entry("devices.drivers.llrp:Llrp", ("tcp", "file"), tags=True),
+    "chafon": Entry("devices.drivers.chafon:Chafon", _LINES, tags=True, antennas=True),
+    "rdm6300": Entry("devices.drivers.rdm6300:Rdm6300", _LINES, tags=True, cards=True),
+    "a0": Entry("devices.drivers.a0:A0", _LINES, tags=True, antennas=True),
+    "thingmagic": Entry("devices.drivers.thingmagic:ThingMagic", _LINES, tags=True, antennas=True),
+    "llrp": Entry("devices.drivers.llrp:Llrp", ("tcp", "file"), tags=True, antennas=True),
     "impinj-r700": Entry(
-        "devices.drivers.impinj_r700:ImpinjR700", ("https", "http", "tcp", "file"), tags=True
+        "devices.drivers.impinj_r700:ImpinjR700", ("https", "http", "tcp", "file"), tags=True, antennas=True
     ),
-    "zebra-iotc": Entry("devices.drivers.zebra_iotc:ZebraIotc", ("tcp", "mqtt", "mqtts", "file"), tags=True),
+    "zebra-iotc": Entry(
+        "devices.drivers.zebra_iotc:ZebraIotc", ("tcp", "mqtt", "mqtts", "file"), tags=True, antennas=True
+    ),
     "camera": Entry("devices.drivers.camera:Camera", ("camera", "rtsp", "mjpeg", "file"), images=True),
 }
 
