@@ -31,7 +31,8 @@ DWELL_S: Final = 0.2  # on one antenna, then the next
 READS_PER_S: Final = 300  # of one reader
 MOST_A_DWELL: Final = 3.0  # of one tag
 NOISE_DB: Final = 0.8
-REACH_M: Final = 16.0  # nearer than this, a tag can be heard: it is on its way to a place
+# Nearer than this, a tag can be heard, and is on its way to a place: 22 m in free space, and echoes add some 5 dB.
+REACH_M: Final = 40.0
 ZONE_M: Final = 4.0  # and nearer than this, it is there
 STEP_S: Final = 0.05
 START_NS: Final = 1_000_000_000_000

@@ -72,7 +72,7 @@ class Parameters(Section):
         description="Nobody reads it for so long: where it went is decided without margin.",
     )
     through_db: float = Field(
-        20.0,
+        26.0,
         ge=0,
         le=60,
         description="Read best at one side of a gate, then within this at the other: it went through.",
