@@ -43,7 +43,7 @@ def test_where_a_tag_was_is_geometry():
     world = World(random.Random(1), antennas)
     tag = world.add(line((0, -50, 1), (10, 0, 1), (20, 8, 1), (30, 60, 1)))
     found = [(visit.place, round(visit.from_s), round(visit.to_s)) for visit in world.visits(40)]
-    assert found == [("p1", 7, 15), ("p2", 15, 23)]
+    assert found == [("p1", 2, 15), ("p2", 15, 28)]
     near = world.link_db(0, tag, Point(0, 1), 0)
     assert near > world.link_db(0, tag, Point(0, 9), 0) > world.link_db(0, tag, Point(0, 90), 0)
 
