@@ -324,8 +324,6 @@ function showRecorded() {
 }
 
 function showConcerns() {
-  // Only what is shown now is taken off by the button: what comes meanwhile stays.
-  const newestShown = Math.max(0, ...state.concerns.map((one) => one.token));
   const rows = state.concerns.map((one) => h("li", { "data-tally": one.tally },
     h("span", { class: "what" }, `${one.count} × ${visible(one.what)}`),
     h("span", { class: "outcome mark", "data-outcome": one.outcome }, t(`station.concern.${one.tally}`)),
@@ -333,10 +331,14 @@ function showConcerns() {
     h("span", { class: "code soft" }, one.codes.map(visible).join(" · ")),
     h("time", { class: "soft", datetime: one.at }, new Date(one.at).toLocaleTimeString())));
   at("concerns").hidden = rows.length === 0;
-  at("concerns").replaceChildren(
-    h("div", { class: "concerns-head" }, h("h2", {}, t("station.concerns")),
-      button(t("station.looked"), () => post("looked", { token: newestShown }))),
-    h("ol", { class: "list" }, ...rows));
+  at("concern-list").replaceChildren(...rows);
+  // Only what is shown now is taken off: what comes meanwhile stays. The button itself stays, too: while tags pass,
+  // the page is shown anew many times within one press.
+  const newestShown = Math.max(0, ...state.concerns.map((one) => one.token));
+  at("looked").onclick = () => {
+    at("looked").blur();
+    post("looked", { token: newestShown });
+  };
 }
 
 function showNotes() {
