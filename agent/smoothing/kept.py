@@ -30,7 +30,7 @@ def keep(tags: Iterable[Tag], newest: str | None) -> Kept:
             (
                 tag.epc.hex(),
                 tag.settled.name,
-                (tag.here.read.monotonic_ns - tag.since_ns) // NS_PER_S,
+                tag.stayed_ns // NS_PER_S,
                 tag.through,
             )
             for tag in tags

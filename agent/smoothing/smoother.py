@@ -250,6 +250,8 @@ class Smoother:
             # However weakly: it is heard there, and here it would have departed. Only where it was heard later:
             # two places that are both silent would hand it to each other for ever.
             self._move(tag, max(heard, key=rank), changes)
+        if tag.stayed_ns <= 2 * tag.here.place.parameters.departed_most_s * NS_PER_S:
+            self.revision += 1  # a snapshot says how long it has stayed, until more makes no difference
         self._departures.put(self._departs_ns(tag, now_ns), tag)
 
     def _all_is_heard(self, tag: Tag, changes: list[Change]) -> None:

@@ -46,11 +46,15 @@ class Tag:
         return max(self.here.read.monotonic_ns, *(other.read.monotonic_ns for other in self.others), 0)
 
     @property
+    def stayed_ns(self) -> int:
+        """How long it has been in view."""
+        return self.here.read.monotonic_ns - self.since_ns
+
+    @property
     def patience_ns(self) -> int:
         """How long nobody may hear it: some times as long as it stayed, within bounds."""
         own = self.here.place.parameters
-        stayed_ns = self.here.read.monotonic_ns - self.since_ns
-        given_ns = max(own.departed_s * NS_PER_S, int(own.departed_stays * stayed_ns))
+        given_ns = max(own.departed_s * NS_PER_S, int(own.departed_stays * self.stayed_ns))
         return min(given_ns, max(own.departed_s, own.departed_most_s) * NS_PER_S)
 
 

@@ -74,6 +74,12 @@ def test_where_nothing_competes_it_arrives_with_the_read_that_makes_it_believed(
     assert bench.see(1).said() == ["arrived p"]
 
 
+def test_two_stations_that_hear_it_compete():
+    bench = Bench(place("a", station="x"), place("b", device="q", station="y"))
+    assert bench.see(1, -60.0).see(1, -56.0, device="q").said() == []
+    assert bench.wait(1000).said() == ["arrived b"]
+
+
 def test_one_strong_read_is_enough():
     assert Bench(place("p")).see(1, -55.0).said() == ["arrived p"]
 
@@ -93,6 +99,13 @@ def test_what_is_weaker_than_the_floor_is_not_there_but_what_is_there_may_become
     assert bench.see(1, -66.0, times=100).said() == []
     assert bench.see(1, -64.0, times=2).said() == ["arrived p"]
     assert bench.see(1, -70.0, times=1000).said() == []
+
+
+def test_what_is_weaker_than_the_floor_moves_nothing():
+    bench = Bench(place("a", 1), place("b", 2, floor_dbm=-45)).see(1, -60.0, times=3).wait(1000)
+    bench.said()
+    assert bench.see(2, -46.0, times=5).said() == []
+    assert bench.see(2, -44.0, times=2).said() == ["moved b"]
 
 
 def test_it_must_dwell():
@@ -198,6 +211,18 @@ def test_a_tag_that_is_carried_off_is_where_it_is_heard_however_weakly():
     assert bench.see(2, -68.0, times=120, every_ms=500).said() == ["moved b"]
 
 
+def test_what_was_heard_long_ago_says_nothing():
+    bench = Bench(place("a", 1), place("b", 2)).see(1, -50.0, times=5).see(2, -30.0).see(1, -50.0, times=300)
+    bench.said()
+    assert bench.see(2, -48.0).see(1, -50.0).said() == []
+
+
+def test_what_is_known_for_long_does_not_move_for_an_echo():
+    bench = Bench(place("a", 1), place("b", 2)).see(1, -50.0, times=80).see(1, -70.0, times=3)
+    bench.said()
+    assert bench.see(2, -60.0, times=2).see(1, -50.0).said() == []
+
+
 def test_what_is_far_weaker_than_its_best_moves_nothing():
     bench = Bench(place("a", 1), place("b", 2)).see(1, -35.0, times=5)
     bench.see(1, -66.0, times=5)
@@ -222,7 +247,8 @@ def test_strengths_without_a_unit_are_compared_by_rank():
     bench = Bench(place("a", 1), place("b", 2)).see(1, None, times=5, rssi_raw=100).wait(1000)
     assert bench.said() == ["arrived a"]
     assert bench.see(2, None, times=3, rssi_raw=99).see(1, None, rssi_raw=100).said() == []
-    assert bench.see(2, None, times=3, rssi_raw=101).said() == ["moved b"]
+    assert bench.see(2, None, times=2, rssi_raw=101).said() == [], "two of three are not enough"
+    assert bench.see(2, None, rssi_raw=101).said() == ["moved b"]
 
 
 def test_without_any_strength_silence_decides():
@@ -239,6 +265,14 @@ def test_units_are_not_mixed():
     bench = Bench(place("a", 1), place("b", 2)).see(1, -50.0, times=5)
     bench.said()
     assert bench.see(2, None, times=3, rssi_raw=200).see(1, -50.0).said() == []
+
+
+def test_units_of_one_place_are_not_mixed():
+    both = Place("b", "dock", (("r", 2), ("q", None)))
+    bench = Bench(place("a", 1), both).see(1, -50.0, times=5)
+    bench.said()
+    assert bench.see(None, None, times=3, rssi_raw=200, device="q").see(1, -50.0).said() == []
+    assert bench.see(2, -60.0, times=3).said() == []
 
 
 # --- gates -------------------------------------------------------------------------------------------------
@@ -260,6 +294,32 @@ def test_what_falls_silent_behind_the_gate_went_through():
     bench = gate().see(1, -40.0, times=4).see(2, -55.0)
     assert bench.said() == ["arrived out"]
     assert bench.wait(1500).said() == ["moved in in"]
+
+
+def test_what_comes_back_is_another_passage_however_well_it_was_heard_before():
+    bench = gate().see(1, -40.0, times=4).see(2, -33.0, times=4)
+    assert bench.said() == ["arrived out", "moved in in"]
+    assert bench.see(2, -38.0, times=10).see(1, -50.0).wait(1500).said() == ["moved out out"]
+    bench = gate().see(1, -60.0, times=2, every_ms=150).see(2, -57.0, times=3, every_ms=150).wait(1000)
+    assert bench.said() == ["arrived out", "moved in in"]
+    assert bench.see(2, -57.0, times=5).see(1, -66.0).wait(1500).said() == ["moved out out"]
+
+
+def test_what_was_nearest_outside_last_is_outside():
+    bench = gate().see(1, -50.0, times=3).see(2, -49.0).see(1, -40.0, times=4)
+    assert bench.wait(1500).said() == ["arrived out"]
+
+
+def test_the_tail_of_what_was_heard_well_before_is_no_way_back():
+    bench = gate().see(1, -40.0, times=4).see(2, -42.0).wait(1500)
+    assert bench.said() == ["arrived out", "moved in in"]
+    assert bench.see(1, -58.0).wait(1500).said() == []
+
+
+def test_an_echo_outside_is_no_way_in():
+    bench = gate().see(1, -70.0).see(2, -40.0, times=2)
+    assert bench.said() == ["arrived in"]
+    assert bench.see(1, -33.0, times=4).said() == ["moved out out"]
 
 
 def test_a_pallet_that_turns_round_before_the_gate_did_not_come_in():
@@ -365,6 +425,14 @@ def test_what_left_while_its_reader_was_away_departs_after_that():
     assert bench.wait(60_000).said() == ["departed p"]
 
 
+def test_after_its_reader_was_away_a_tag_is_given_the_time_in_which_it_is_usually_heard():
+    bench = Bench(place("p", departed_s=1, departed_most_s=1)).see(1, times=5, every_ms=500)
+    bench.smoother.stopped("r")
+    bench.wait(60_000).smoother.resumed("r", bench.now_ns)
+    assert bench.wait(9_000).said() == ["arrived p"]
+    assert bench.wait(2_000).said() == ["departed p"]
+
+
 # --- bounds ------------------------------------------------------------------------------------------------
 
 
@@ -410,7 +478,7 @@ def test_so_many_places_are_kept_of_one_tag():
     for number in range(2, 20):
         bench.see(number, -60.0)
     (tag,) = bench.smoother.snapshot()
-    assert len(tag.others) == 8
+    assert {other.place.name for other in tag.others} == {f"p{number}" for number in range(12, 20)}
 
 
 # --- what came of it, and restarts -------------------------------------------------------------------------
@@ -426,6 +494,17 @@ def test_what_led_to_nothing_is_told_again_while_it_stays():
     assert bench.wait(499).said() == []
     assert bench.wait(1).said() == ["arrived p"]
     assert bench.wait(5000).said() == []
+
+
+def test_what_is_told_again_has_the_newest_read_and_is_told_when_it_was_asked_for_last():
+    bench = Bench(place("p")).see(1, -40.0)
+    (change,) = bench.told
+    bench.see(1, -45.0).said()
+    bench.smoother.retry(change, 500)
+    bench.smoother.retry(change, 2000)
+    assert bench.wait(1999).said() == []
+    bench.wait(1)
+    assert [told.read.rssi_dbm for told in bench.told] == [-45.0]
 
 
 def test_what_has_gone_is_not_told_again():
@@ -501,6 +580,23 @@ def test_what_was_not_dealt_with_before_a_restart_is_told_again():
     again = gate()
     restore(again.smoother, kept, again.now_ns)
     assert again.see(2, -35.0, times=4).wait(3000).said() == ["moved in in"]
+
+
+def test_what_had_stayed_for_long_is_given_as_much_time_after_a_restart():
+    bench = Bench(place("p"))
+    restore(bench.smoother, Kept(None, [(TAG.hex(), "p", 100, None)]), bench.now_ns)
+    assert bench.wait(399_999).said() == []
+    assert bench.wait(1).said() == ["departed p"]
+
+
+def test_a_snapshot_is_another_one_as_long_as_the_stay_makes_a_difference():
+    bench = Bench(place("p")).see(1, times=200, every_ms=1000)
+    before = bench.smoother.revision
+    assert before >= 2, "when it might have departed"
+    bench.see(1, times=1500, every_ms=1000)
+    before = bench.smoother.revision
+    bench.see(1, times=3000, every_ms=1000)
+    assert bench.smoother.revision == before
 
 
 def test_what_is_gone_after_a_restart_departs():

@@ -108,7 +108,7 @@ async def test_where_a_tag_was_recorded_after_the_file_was_written_is_where_it_i
     history.add(received(1, "01", "west"))
     again = Bench(tmp_path, history)
     again.tags.load()
-    for _ in range(20):
+    for _ in range(300):
         again.see(b"\1", "west")
     assert said(again) == []
 
