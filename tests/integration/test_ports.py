@@ -448,7 +448,7 @@ def test_retries_come_later_and_later_within_bounds() -> None:
         ("text-line", f"tcp://{'a' * 64}:2101", "needs a host and a port number"),
         ("llama", "tcp://a:1", "unknown driver 'llama'; there are: "),
         ("text-line", "camera://0", "driver text-line reads from serial: or tcp: or file:, not from camera:"),
-        ("text-line", "/dev/ttyUSB0", "write it like serial:///dev/serial/by-id"),
+        ("text-line", "/dev/ttyUSB0", "a path alone is no port; write serial:///dev/ttyUSB0"),
         ("text-line", "seral:///dev/ttyUSB0", "did you mean serial?"),
         ("text-line", "serial://dev/ttyUSB0", "needs a path after three slashes"),
         ("text-line", "serial:///dev/ttyUSB0?baud=fast&parrity=odd", "'baud' must be a whole number"),
