@@ -121,7 +121,7 @@ class Eye:
         except Lost as problem:
             self._child.close()
             raise Unavailable(f"{what} cannot be opened: {problem}") from None
-        except BaseException:
+        except BaseException:  # whatever it is, nobody else could end the process
             self._child.close()
             raise
         if "failed" in answer:

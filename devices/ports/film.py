@@ -17,22 +17,21 @@ from devices.ports.link import Ending
 
 # By these names a file is a film, and is no image.
 SUFFIXES = (
-    *(
-        ".avi",
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".mjpeg",
-        ".mjpg",
-        ".mpg",
-        ".mpeg",
-        ".ts",
-        ".mts",
-        ".3gp",
-    ),
-    *(".wmv", ".ogv"),
+    ".avi",
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".mjpeg",
+    ".mjpg",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".mts",
+    ".3gp",
+    ".wmv",
+    ".ogv",
 )
 # The longest that the next picture may take to come from a disk; a network share may be slow to wake up.
 PICTURE_S = 30

@@ -9,7 +9,7 @@ import socket
 import struct
 import tty
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from devices.ports import evdev, hidraw
 from devices.ports.link import DescriptorLink, Ending
 from devices.pump import BytePump, Ears
 from devices.reader import system_clock
+from tests.support.readers import at_work
 from tests.support.uinput import Keyboard, there_is_uinput
 from tests.support.wait import eventually_async
 from tests.unit.test_hid import SCANNER
@@ -134,13 +135,8 @@ class Bench:
 @asynccontextmanager
 async def running(driver: str, url: str) -> AsyncIterator[Bench]:
     bench = Bench(driver, url)
-    task = asyncio.create_task(bench.reader.run())
-    try:
+    async with at_work(bench.reader):
         yield bench
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 @pytest.mark.parametrize("make", SOURCES)

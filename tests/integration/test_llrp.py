@@ -18,6 +18,7 @@ from simulators.hardware.llrp import Llrp
 from simulators.hardware.rig import Rig
 from simulators.hardware.things import make
 from simulators.hardware.transports.certificate import Certificate
+from tests.support.readers import at_work
 from tests.support.wait import eventually_async
 
 MESSAGE_HEADER = 10
@@ -60,12 +61,8 @@ class Listener:
 @asynccontextmanager
 async def listening(url: str) -> AsyncIterator[Listener]:
     listener = Listener(url)
-    running = asyncio.create_task(listener.reader.run())
-    try:
+    async with at_work(listener.reader):
         yield listener
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
 
 def tags(count: int) -> list[Thing]:

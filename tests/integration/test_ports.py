@@ -27,6 +27,7 @@ from devices.ports import serial_line, tcp
 from devices.reader import FIRST_RETRY_S, LAST_RETRY_S, retry_delay_s
 from devices.reads import Moment
 from tests.support.programs import free_port
+from tests.support.readers import at_work
 from tests.support.wait import eventually_async
 
 
@@ -91,13 +92,8 @@ class Bench:
 @asynccontextmanager
 async def running(url: str) -> AsyncIterator[Bench]:
     bench = Bench(url)
-    task = asyncio.create_task(bench.reader.run())
-    try:
+    async with at_work(bench.reader):
         yield bench
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_a_scanner_is_read_whatever_the_pieces(pty: Pty) -> None:

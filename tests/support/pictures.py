@@ -1,6 +1,5 @@
 """Symbols drawn for a test, as pictures and films, and a camera that reads them."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -12,6 +11,7 @@ import zxingcpp
 from numpy.typing import NDArray
 
 from devices import BarcodeRead, PortStatus, Read, Reader
+from tests.support.readers import at_work
 
 Image = NDArray[np.uint8]
 
@@ -112,10 +112,5 @@ class Bench:
 @asynccontextmanager
 async def watching(url: str) -> AsyncIterator[Bench]:
     bench = Bench(url)
-    task = asyncio.create_task(bench.reader.run())
-    try:
+    async with at_work(bench.reader):
         yield bench
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
