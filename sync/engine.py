@@ -318,7 +318,8 @@ class Engine:
         holes = (stream.left and stream.lacking) or any(self.streams[name].left for name, _ in forget)
         if (forked or holes) and not self._reentering:
             self._reentering = True
-            return [*actions, Reenter(stream.incarnation)]
+            left = (one.incarnation for one in self.streams.values() if one.left)
+            return [*actions, Reenter(self.current if forked else next(left))]  # the current one has no holes
         return actions + self._send()
 
     def voided(self, incarnation: str, sequence: int) -> list[Action]:
@@ -330,8 +331,10 @@ class Engine:
 
     def reentered(self, streams: Sequence[Stream], now: float) -> list[Action]:
         """The journal has a new current incarnation, and this is what it holds now."""
-        self.streams = {stream.incarnation: stream for stream in streams}
+        before, self.streams = self.streams, {stream.incarnation: stream for stream in streams}
         self.current = streams[-1].incarnation
+        if self.current in before:  # it stayed, and may have grown since the journal looked
+            self._early[self.current] = before[self.current].last
         for incarnation, last in self._early.items():
             stream = self.streams[incarnation]
             stream.lack(stream.last + 1, last)

@@ -518,7 +518,7 @@ def test_what_lacks_a_verdict_again_in_a_left_incarnation_is_entered_into_the_cu
     )
     desk.tick(300)
     desk.answer(B, 1, history="H2")
-    assert desk.others == [Reenter(B)] and (A, 9) in desk.records[-1].forget_above
+    assert desk.others == [Reenter(A)] and (A, 9) in desk.records[-1].forget_above
     desk.others.clear()
     streams = [Stream(A, last=9, acked=0, safe=9, left=True, lacking=Ranges()), Stream(B, last=1, acked=1)]
     desk.do(desk.engine.reentered(streams, desk.now))
@@ -534,6 +534,20 @@ def test_what_an_agent_that_died_had_yet_to_enter_elsewhere_is_entered_at_the_ne
     desk = online(Stream(A, last=9, acked=3, safe=3, left=True, lacking=Ranges([(4, 5)])), Stream(B))
     desk.answer(B), desk.answer(A, 3)
     assert desk.others == [Reenter(A)] and desk.batches() == []
+
+
+def test_what_is_recorded_while_events_of_a_left_incarnation_are_entered_is_sent_too() -> None:
+    """The journal looked before it was recorded, and the current incarnation stays."""
+    desk = online(Stream(A, last=9, acked=3, safe=3, left=True, lacking=Ranges([(4, 4)])), Stream(B))
+    desk.answer(B), desk.answer(A, 3)
+    assert desk.others == [Reenter(A)]
+    desk.append(B, 2)
+    entered = Stream(B, last=1, lacking=Ranges([(1, 1)]))
+    desk.do(
+        desk.engine.reentered([Stream(A, last=9, acked=3, safe=3, left=True, lacking=Ranges()), entered], 1.0)
+    )
+    desk.answer(A, 3), desk.answer(B)
+    assert desk.batches() == [[1, 2]] and desk.engine.queued == 2
 
 
 def test_a_fork_that_is_mended_offline_is_told_at_the_next_connect() -> None:
