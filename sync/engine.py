@@ -330,7 +330,7 @@ class Engine:
         return self._send()
 
     def reentered(self, streams: Sequence[Stream], now: float) -> list[Action]:
-        """The journal has a new current incarnation, and this is what it holds now."""
+        """The journal has entered them; this is what it holds now, the current incarnation last."""
         before, self.streams = self.streams, {stream.incarnation: stream for stream in streams}
         self.current = streams[-1].incarnation
         if self.current in before:  # it stayed, and may have grown since the journal looked
