@@ -11,7 +11,7 @@ import pytest
 from devices import BadFrame, BarcodeRead, Moment, Read
 from devices.driver import Frame
 from devices.drivers.camera import Camera
-from devices.ports import opencv
+from devices.ports import images, opencv
 from identity import parse
 from tests.support.pictures import Bench, Image, png, rows, symbol, watching
 from tests.support.wait import eventually_async
@@ -20,11 +20,11 @@ FULL = "(01)09521234543213(17)261231(10)ABC123(21)SER456"
 NOW = Moment(1_790_000_000.0, 0)
 
 
-def side_by_side(*images: Image) -> Image:
-    height = max(image.shape[0] for image in images)
+def side_by_side(*pictures: Image) -> Image:
+    height = max(image.shape[0] for image in pictures)
     padded = [
         cv2.copyMakeBorder(image, 0, height - image.shape[0], 0, 0, cv2.BORDER_CONSTANT, value=255)
-        for image in images
+        for image in pictures
     ]
     return np.hstack(padded).astype(np.uint8)
 
@@ -200,6 +200,32 @@ async def test_what_is_no_regular_file_is_passed_over(tmp_path: Path) -> None:
     async with watching(f"file://{tmp_path}") as bench:
         await eventually_async(lambda: bench.texts == ["C"], 10)
     assert len(bench.reads) == 1
+
+
+async def test_a_file_that_is_too_large_is_reported_once_and_the_rest_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_FILE_BYTES", 1 << 20)
+    (tmp_path / "a.png").write_bytes(png(symbol("A")) + bytes(1 << 20))
+    (tmp_path / "b.png").write_bytes(png(symbol("B")))
+    async with watching(f"file://{tmp_path}") as bench:
+        await eventually_async(lambda: bench.texts == ["B"], 10, "B read")
+        reasons = [read.reason for read in bench.reads if isinstance(read, BadFrame)]
+        assert reasons == [f"{tmp_path}/a.png cannot be read: it is larger than 1 MiB"]
+
+
+async def test_a_directory_of_too_many_files_fails_clearly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_FILES", 2)
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).write_bytes(png(symbol(name)))
+    async with watching(f"file://{tmp_path}") as bench:
+        told = f"{tmp_path} holds more than 2 files: move away those that were read"
+        await eventually_async(lambda: bench.has_said("failed", told), 10, "too many files")
+        assert bench.texts == []
+        (tmp_path / "a.png").unlink()
+        await eventually_async(lambda: bench.texts == ["b.png", "c.png"], 10, "the others read")
 
 
 async def test_a_name_that_is_no_text_is_told_as_text(tmp_path: Path) -> None:
