@@ -40,6 +40,8 @@ MOST_CONCERNS: Final = 200
 """Tags of one station that wait for somebody to look at them; above, the oldest makes room."""
 MOST_STRANGERS: Final = 1_000
 """Tags that nobody knows and that were rejected in this job; above, the one that passed first is told again."""
+MOST_REJECTED: Final = 5_000
+"""Tags of one passage that may be recorded after all; above, the one rejected first stays counted as rejected."""
 CODES_SHOWN: Final = 3  # of each group, the newest
 SIGNAL_AGAIN_NS: Final = 1_000_000_000
 """Of tags, a reader beeps the same outcome at most so often: fifty beeps in a second say nothing."""
@@ -100,13 +102,13 @@ class Passage:
     """Counts what passes without a pause of `quiet_ms`; after one, the next passage begins.
 
     A tag that was rejected and is recorded after all, when the disk took it again, counts once, as recorded. Its
-    memory is one code for each tag that was rejected in this passage.
+    memory is the codes of these, and of strangers.
     """
 
     def __init__(self, quiet_ms: int) -> None:
         self._quiet_ns = quiet_ms * 1_000_000
         self._counts: Counter[Tally] = Counter()
-        self._rejected: set[str] = set()
+        self._rejected: dict[str, None] = {}
         self._last_ns: int | None = None
         self._began_at = ""
         self._number = 0
@@ -161,10 +163,12 @@ class Passage:
 
     def _add(self, tally: Tally, code: str) -> None:
         if code in self._rejected:
-            self._rejected.discard(code)
+            del self._rejected[code]
             self._counts["rejected"] -= 1
         if tally == "rejected":
-            self._rejected.add(code)
+            self._rejected[code] = None
+            if len(self._rejected) > MOST_REJECTED:
+                del self._rejected[next(iter(self._rejected))]
         self._counts[tally] += 1
 
     def public(self) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from agent.passage import (
     MOST_CONCERNS,
+    MOST_REJECTED,
     MOST_STRANGERS,
     SHOWN_AS,
     SIGNAL_AGAIN_NS,
@@ -79,6 +80,16 @@ def test_what_could_not_be_recorded_and_then_was_is_ok_and_counts_once():
     bench.tell("expected", "c1")
     assert bench.counts == {"ok": 1}
     assert bench.concerns == ()
+
+
+def test_what_could_be_recorded_after_all_is_bounded():
+    bench = Bench()
+    for number in range(MOST_REJECTED + 1):
+        bench.tell("not recorded: expected", f"c{number}")
+    bench.tell("expected", f"c{MOST_REJECTED}")
+    assert bench.counts == {"ok": 1, "rejected": MOST_REJECTED}
+    bench.tell("expected", "c0")  # forgotten: it counts as both
+    assert bench.counts == {"ok": 2, "rejected": MOST_REJECTED}
 
 
 def test_like_is_listed_with_like_and_strangers_by_their_code():
