@@ -105,6 +105,7 @@ class Tags:
                 lambda: files.replace(self._path, msgspec.json.encode(keep(tags, newest_id)))
             )
         except OSError as error:
+            self._kept = -1  # no revision: it is tried again, also if nothing changes
             log.error(
                 "the tags in view cannot be kept; check the disk", file=str(self._path), error=str(error)
             )

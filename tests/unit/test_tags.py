@@ -142,6 +142,10 @@ async def test_a_disk_that_takes_nothing_is_said_and_stops_nothing(tmp_path: Pat
     with structlog.testing.capture_logs() as entries:
         await bench.settle()
     assert [entry["event"] for entry in entries] == ["the tags in view cannot be kept; check the disk"]
+    (tmp_path / "file").unlink()
+    bench.path.parent.mkdir(parents=True)
+    await bench.tags.keep()  # nothing changed since, and it is kept all the same
+    assert bench.path.exists()
 
 
 async def test_a_port_that_is_away_hears_nothing_and_an_idle_one_listens(tmp_path: Path):
