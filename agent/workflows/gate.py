@@ -54,7 +54,7 @@ def relate_gate(context: Context, meaning: Meaning) -> str:
 def aim(context: Context, meaning: Meaning) -> Context:
     """With the order that these goods belong to. What is in a unit, and for which order, central knows."""
     if meaning.kind != "item" or meaning.item is None:
-        return context
+        return replace(context, document=None)  # one may be left from when the station was no gate
     return replace(context, document=order_of(context, meaning.item.sku, meaning.quantity))
 
 

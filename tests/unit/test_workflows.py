@@ -275,6 +275,13 @@ def test_goods_at_a_gate_find_their_order(received: dict[str, int], quantity: in
     assert found.values["current"] == order
 
 
+def test_a_document_chosen_before_the_station_was_a_gate_gets_no_goods():
+    for label in (SSCC, STRANGE, LAMP):
+        context = replace(GATE, document=AGAINST.document)
+        draft = step(WORKFLOWS["gate"], context, read(label)).effect.draft
+        assert draft is not None and "document" not in draft[1]
+
+
 def test_goods_that_no_order_lists_are_recorded_without_one():
     found = step(WORKFLOWS["gate"], GATE, read(LAMP))
     assert found.effect.draft is not None
