@@ -7,6 +7,7 @@ from pydantic import Field
 from service.config import Section
 
 MOST_READINGS: Final = 100
+MOST_COUNTED: Final = 100  # reads that make a tag believed
 
 
 class Parameters(Section):
@@ -16,7 +17,10 @@ class Parameters(Section):
     """
 
     believe_reads: int = Field(
-        2, ge=1, le=100, description="A tag is believed when it was read so often within believe_within_ms."
+        2,
+        ge=1,
+        le=MOST_COUNTED,
+        description="A tag is believed when it was read so often within believe_within_ms.",
     )
     believe_within_ms: int = Field(5_000, ge=1, le=600_000, description="See believe_reads.")
     strong_dbm: float = Field(

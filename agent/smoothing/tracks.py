@@ -4,12 +4,11 @@ from collections import deque
 from typing import Final
 
 from agent.smoothing.hearing import UNHEARD_DBM, Hearing, is_far_below, rank
-from agent.smoothing.parameters import Parameters
+from agent.smoothing.parameters import MOST_COUNTED, Parameters
 from agent.smoothing.values import NS_PER_MS, NS_PER_S, Change, Direction, Place
 from devices.reads import TagRead
 
 MOST_HEARINGS: Final = 8  # places that hear one tag; above, the one that heard it longest ago is forgotten
-MOST_COUNTED: Final = 100  # reads that make a tag believed: the most that can be asked for
 
 
 class Tag:
