@@ -6,7 +6,6 @@ instant. What the file holds is `sync/store.py`'s; what is here is who waits for
 """
 
 import asyncio
-import fcntl
 import os
 import queue
 import sqlite3
@@ -14,14 +13,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from sync import ids
+from sync.committer import Answer, Committer, Request
 from sync.engine import Record, Stream
+from sync.files import Files
+from sync.reader import Reader
 from sync.recorded import Draft, EventTooLarge, JournalBusy, JournalError, Recorded, rfc3339
-from sync.store import ROWS_PER_STATEMENT, Reader, Store
+from sync.store import Store
 
 __all__ = ["Draft", "EventTooLarge", "Journal", "JournalBusy", "JournalError", "Recorded", "rfc3339"]
 
@@ -29,17 +30,7 @@ ROWS_PER_COMMIT: Final = 2_000  # bounds how long the first of a group waits for
 MOST_WAITING: Final = 20_000  # events whose commit is awaited; above, `append` refuses
 
 Result = TypeVar("Result")
-
-
-@dataclass(slots=True)
-class _Request(Generic[Result]):
-    """Something for the writer thread: appends are joined into one statement, the rest runs as it says."""
-
-    future: "asyncio.Future[Result]"
-    drafts: Sequence[Draft] = ()
-    work: "Callable[[], Result] | None" = None
-    alone: bool = False
-    """Needs a transaction of its own, because a failed commit must be told from a successful one."""
+_Request = Request["asyncio.Future[Any]", Any]
 
 
 class Journal:
@@ -48,25 +39,19 @@ class Journal:
     def __init__(
         self, path: Path, *, agent: str, site: str, now_ms: Callable[[], int], random_bytes: ids.RandomBytes
     ):
-        self._path, self._now_ms = path, now_ms
-        self._store = Store(path, agent=agent, site=site, random_bytes=random_bytes)
-        self._reader = Reader(path)
+        self._path = path
+        self._files = Files(path)
+        self._store = Store(self._files, agent=agent, site=site, random_bytes=random_bytes)
+        self._committer = Committer(self._store, now_ms)
+        self._reader = Reader(self._files)
         self._loop = asyncio.get_running_loop()
-        self._requests: queue.SimpleQueue[_Request[Any] | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._writer_thread = threading.Thread(
             target=self._write_for_ever, name="journal-writer", daemon=True
         )
         self._reader_thread = ThreadPoolExecutor(1, thread_name_prefix="journal-reader")
         self._waiting = 0
-        self._suspect = False
         self._closed = False
-        self._told = ("", 0)
-        """(incarnation, last sequence) of what is durable for certain."""
-        self.queued = 0
-        """Events without a verdict, as far as that is durable."""
-        self.history: str | None = None
-        """The history that the verdicts belong to; None before the first answer ever."""
-        self._lock_file: int | None = None
         self.oldest_queued_at: str | None = None
         """When the oldest event without a verdict was recorded, as far as the uplink has looked."""
         self.on_append: Callable[[str, int], None] = lambda _incarnation, _last: None
@@ -75,7 +60,17 @@ class Journal:
     @property
     def incarnation(self) -> str:
         """The current incarnation."""
-        return self._told[0]
+        return self._committer.told[0]
+
+    @property
+    def queued(self) -> int:
+        """Events without a verdict, as far as that is durable."""
+        return self._committer.queued
+
+    @property
+    def history(self) -> str | None:
+        """The history that the verdicts belong to; None before the first answer ever."""
+        return self._committer.history
 
     # --- opening and closing -------------------------------------------------------------------------
 
@@ -110,16 +105,8 @@ class Journal:
         return journal
 
     def _open(self) -> None:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock_file = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise JournalError(f"{self._path}: another agent is using this journal. Stop it first") from error
-        except OSError as error:
-            raise JournalError(f"{self._path}: {error.strerror}. Make the data directory writable") from error
-        self._store.open()
-        self._committed()
+        self._files.lock()
+        self._committer.open()
 
     async def close(self) -> None:
         """Finish what was asked, checkpoint and let go of the file."""
@@ -132,9 +119,7 @@ class Journal:
         self._reader_thread.shutdown()
         self._reader.close()
         self._store.close()
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
+        self._files.unlock()
 
     # --- what the agent asks ---------------------------------------------------------------------------
 
@@ -146,10 +131,11 @@ class Journal:
         """
         if self._waiting + len(drafts) > MOST_WAITING:
             raise JournalBusy(f"{self._waiting} scans are waiting for the disk. Wait a moment and scan again")
-        request: _Request[list[Recorded]] = _Request(self._loop.create_future(), drafts)
+        request: _Request = Request(self._loop.create_future(), drafts)
         self._put(request)
         self._waiting += len(drafts)
-        return await request.future
+        recorded: list[Recorded] = await request.who
+        return recorded
 
     async def recent(self, limit: int) -> list[Recorded]:
         """The newest events of all incarnations, newest first, with their verdicts so far."""
@@ -187,11 +173,12 @@ class Journal:
         self.oldest_queued_at = None if at_ms is None else rfc3339(at_ms)
 
     async def _ask(self, work: Callable[[], Result], *, alone: bool = False) -> Result:
-        request: _Request[Result] = _Request(self._loop.create_future(), work=work, alone=alone)
+        request: _Request = Request(self._loop.create_future(), work=work, alone=alone)
         self._put(request)
-        return await request.future
+        result: Result = await request.who
+        return result
 
-    def _put(self, request: _Request[Any]) -> None:
+    def _put(self, request: _Request) -> None:
         if self._closed:
             raise JournalError(f"{self._path}: the journal is closed. Nothing was recorded")
         self._requests.put(request)
@@ -206,7 +193,7 @@ class Journal:
 
     def _write_for_ever(self) -> None:
         """Take whatever waits, commit it, tell those who wait; until None comes."""
-        following: _Request[Any] | None = self._requests.get()
+        following: _Request | None = self._requests.get()
         while following is not None:
             group, rows = [following], len(following.drafts)
             while True:
@@ -221,62 +208,25 @@ class Journal:
                 group.append(following)
                 rows += len(following.drafts)
 
-    def _commit(self, group: Sequence[_Request[Any]]) -> None:
-        store, before = self._store, self._told
+    def _commit(self, group: Sequence[_Request]) -> None:
+        before = self._committer.told
+        answers = self._committer.commit(group)
+        told = self._committer.told
         try:
-            if self._suspect:
-                store.recover(*self._told)
-                self._suspect = False
-                self._committed()
-            answers = self._apply(group)
-            self._committed()
-        except Exception as error:  # noqa: BLE001 (whatever it is: nobody may see OK, and the thread must live)
-            self._suspect = True
-            failure = JournalError(f"{self._path}: not recorded ({error}). Check the disk, then scan again")
-            answers = [(request, failure) for request in group]
-        try:
-            self._loop.call_soon_threadsafe(self._tell, answers, self._told if self._told != before else None)
+            self._loop.call_soon_threadsafe(self._tell, answers, told if told != before else None)
         except RuntimeError:
             assert self._loop.is_closed()  # nobody is left to be told
 
-    def _committed(self) -> None:
-        """What the store says of itself is durable now; before the commit nobody may hear of it, for it can fail."""
-        store = self._store
-        self._told, self.queued, self.history = (store.incarnation, store.last), store.queued, store.history
-
-    def _apply(self, group: Sequence[_Request[Any]]) -> list[tuple[_Request[Any], Any]]:
-        answers: list[tuple[_Request[Any], Any]] = []
-        rows: list[Any] = []
-        now_ms = self._now_ms()
-        for request in group:
-            if request.work is None:
-                try:
-                    answers.append((request, self._store.place(request.drafts, now_ms, rows)))
-                except EventTooLarge as error:
-                    answers.append((request, error))
-                except Exception as error:  # noqa: BLE001 (nothing was written yet: it is this request's own fault)
-                    failure = JournalError(f"this cannot be written as JSON ({error}). Nothing was recorded")
-                    answers.append((request, failure))
-        work = [(request, request.work) for request in group if request.work is not None]
-        if not work and len(rows) <= ROWS_PER_STATEMENT * 3:
-            self._store.insert(rows)
-        else:
-            with self._store.transaction():
-                self._store.insert(rows)
-                answers += [(request, run()) for request, run in work]
-        self._store.queued += len(rows) // 3
-        return answers
-
-    def _tell(self, answers: list[tuple[_Request[Any], Any]], appended: tuple[str, int] | None) -> None:
+    def _tell(self, answers: list[Answer["asyncio.Future[Any]"]], appended: tuple[str, int] | None) -> None:
         try:
             if appended is not None and appended[1]:
                 self.on_append(*appended)
         finally:  # a fault there must not take the OK from a scan that is durable: it would be scanned again
             for request, answer in answers:
                 self._waiting -= len(request.drafts)
-                if request.future.done():  # the waiter was cancelled; what was recorded stays recorded
+                if request.who.done():  # the waiter was cancelled; what was recorded stays recorded
                     continue
                 if isinstance(answer, Exception):
-                    request.future.set_exception(answer)
+                    request.who.set_exception(answer)
                 else:
-                    request.future.set_result(answer)
+                    request.who.set_result(answer)

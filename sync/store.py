@@ -10,7 +10,6 @@ text that central cannot read is wrapped into a `void`. A store belongs to one t
 """
 
 import base64
-import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import sqlalchemy as sa
 
 from sync import ids, messages
 from sync.engine import Record, Stream
+from sync.files import Files
 from sync.messages import Event
 from sync.ranges import Ranges
 from sync.recorded import Draft, EventTooLarge, JournalError, Recorded
@@ -29,11 +28,6 @@ from sync.recorded import Draft, EventTooLarge, JournalError, Recorded
 FORMAT: Final = "1"
 SEQUENCE_BITS: Final = 40  # 2^40 events in one incarnation, 2^23 incarnations in SQLite's 63-bit keys
 ROWS_PER_STATEMENT: Final = 200  # longer statements gain nothing and hold the interpreter longer
-# One checkpoint per 10,000 pages (40 MB) instead of SQLite's 1,000 takes the long commits out of the tail.
-CHECKPOINT_PAGES: Final = 10_000
-# A log that already has its length costs one write and one data sync per commit; a growing one also its metadata.
-LOG_BYTES: Final = 16 * 1024 * 1024
-SMALLEST_BYTES: Final = 512  # the smallest page (https://www.sqlite.org/fileformat2.html#pages)
 OUTCOMES: Final = ("accepted", "discrepant", "rejected", "conflict")
 
 _SCHEMA: Final = (
@@ -48,22 +42,17 @@ _SCHEMA: Final = (
 )
 
 
-class _Named(msgspec.Struct):
-    id: str
-
-
-_event_id = msgspec.json.Decoder(_Named)
 _event = msgspec.json.Decoder(Event)
 
 
 class Store:
     """The connection that writes. `open` begins a new incarnation; everything else goes on in it."""
 
-    def __init__(self, path: Path, *, agent: str, site: str, random_bytes: ids.RandomBytes) -> None:
-        self._path, self._agent, self._random_bytes = path, agent, random_bytes
+    def __init__(self, files: Files, *, agent: str, site: str, random_bytes: ids.RandomBytes) -> None:
+        self._files, self._agent, self._random_bytes = files, agent, random_bytes
         self._source = messages.event_source(site, agent)
-        self._engine: sa.Engine | None = None
         self._raw: sqlite3.Connection
+        self._is_open = False
         self._number = 0
         self._previous: dict[str, Any] | None = None
         self.last = 0
@@ -72,6 +61,11 @@ class Store:
         self.history: str | None = None
         self.queued = 0
         """Events without a verdict."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is, for messages."""
+        return self._files.path
 
     # --- the file ----------------------------------------------------------------------------------------
 
@@ -82,30 +76,29 @@ class Store:
             JournalError: it belongs to another agent, or a newer program wrote it.
             sqlite3.Error: it cannot be used.
         """
-        _refuse_remains(self._path)
-        self._connect()
+        self._raw = self._files.connect()
+        self._is_open = True
         with self.transaction():
             for statement in _SCHEMA:
                 self._raw.execute(statement)
             if (owner := self._meta("agent", self._agent)) != self._agent:
                 raise JournalError(
-                    f"{self._path}: this journal belongs to agent {owner!r}. Give {self._agent!r} its own data_dir"
+                    f"{self.path}: this journal belongs to agent {owner!r}. Give {self._agent!r} its own data_dir"
                 )
             if (written := self._meta("format", FORMAT)) != FORMAT:
                 raise JournalError(
-                    f"{self._path}: this journal has format {written}, and this program knows format {FORMAT}."
+                    f"{self.path}: this journal has format {written}, and this program knows format {FORMAT}."
                     " Start the program that wrote it, or a newer one"
                 )
             self._begin_incarnation()
         self._read_totals()
-        self._prepare_log()
+        self._files.prepare_log()
 
     def close(self) -> None:
         """Let go of the file; the last connection checkpoints it."""
-        if self._engine is not None:
+        if self._is_open:
             self._raw.close()
-            self._engine.dispose()
-            self._engine = None
+            self._is_open = False
 
     def recover(self, incarnation: str, last: int) -> None:
         """After a failed commit, what can be read proves nothing: open the file anew, take out what nobody was
@@ -113,7 +106,8 @@ class Store:
         writes again.
         """
         self.close()
-        self._connect()
+        self._raw = self._files.connect()
+        self._is_open = True
         with self.transaction():
             self._adopt(self._one("SELECT max(number) FROM incarnation"))
             if self.incarnation == incarnation:  # else `reenter` was committed after all
@@ -123,23 +117,7 @@ class Store:
         self._read_totals()
         if self._one("PRAGMA wal_checkpoint(TRUNCATE)"):
             raise sqlite3.OperationalError("the write-ahead log cannot be checkpointed")
-        self._prepare_log()
-
-    def _connect(self) -> None:
-        engine = _engine(f"file:{self._path}?mode=rwc")
-        self._raw = _driver(engine)
-        self._engine = engine
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            f"wal_autocheckpoint={CHECKPOINT_PAGES}",
-            "temp_store=MEMORY",
-        ):
-            self._raw.execute(f"PRAGMA {pragma}").fetchall()
-
-    def _prepare_log(self) -> None:
-        _grow(Path(f"{self._path}-wal"), LOG_BYTES)
-        _sync_directory(self._path.parent)
+        self._files.prepare_log()
 
     def _read_totals(self) -> None:
         self.history = self._meta("history", "") or None
@@ -356,68 +334,6 @@ class Store:
         return (self._number << SEQUENCE_BITS) + self.last, messages.encode(event), recorded_ms
 
 
-class Reader:
-    """A connection of its own beside the writer's, read-only; opened at its first use, and again after an error."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._raw: sqlite3.Connection | None = None
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._raw is not None:
-            self._raw.close()
-            self._raw = None
-
-    def recent(self, limit: int) -> list[Recorded]:
-        """The newest events of all incarnations, newest first."""
-        rows = self._rows(
-            "SELECT e.key & ?, i.id, e.text, e.recorded_ms, e.outcome, e.reason, e.movement FROM event e"
-            f" JOIN incarnation i ON i.number = e.key >> {SEQUENCE_BITS} ORDER BY e.key DESC LIMIT ?",
-            ((1 << SEQUENCE_BITS) - 1, limit),
-        )
-        return [
-            Recorded(
-                incarnation,
-                sequence,
-                _event.decode(text),
-                recorded_ms,
-                None if outcome is None else OUTCOMES[outcome],
-                reason,
-                movement,
-            )
-            for sequence, incarnation, text, recorded_ms, outcome, reason, movement in rows
-        ]
-
-    def texts(self, incarnation: str, first: int, last: int) -> list[tuple[int, str, bytes]]:
-        """(sequence, id, text) of the events that are held between `first` and `last`, in order."""
-        rows = self._rows(
-            "SELECT e.key & ?, e.text FROM incarnation i JOIN event e ON e.key"
-            f" BETWEEN (i.number << {SEQUENCE_BITS}) + ? AND (i.number << {SEQUENCE_BITS}) + ?"
-            " WHERE i.id = ? ORDER BY e.key",
-            ((1 << SEQUENCE_BITS) - 1, first, last, incarnation),
-        )
-        return [(sequence, _event_id.decode(text).id, text) for sequence, text in rows]
-
-    def recorded_ms(self, incarnation: str, sequence: int) -> int | None:
-        """When the event at that place was committed; None when it is not held."""
-        rows = self._rows(
-            "SELECT recorded_ms FROM event WHERE key = ((SELECT number FROM incarnation WHERE id = ?)"
-            f" << {SEQUENCE_BITS}) + ?",
-            (incarnation, sequence),
-        )
-        return rows[0][0] if rows else None
-
-    def _rows(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        if self._raw is None:
-            self._raw = _driver(_engine(f"file:{self._path}?mode=ro"))
-        try:
-            return self._raw.execute(statement, tuple(parameters)).fetchall()
-        except sqlite3.Error:
-            self.close()  # a connection that failed once may fail for ever; the next question opens another
-            raise
-
-
 class _Transaction:
     """BEGIN IMMEDIATE … COMMIT, or ROLLBACK when the block or the commit raises."""
 
@@ -436,58 +352,6 @@ class _Transaction:
                 self._raw.execute("ROLLBACK")
 
 
-def _engine(uri: str) -> sa.Engine:
-    """SQLAlchemy sets the connection up; the hot path then speaks to the driver itself, in autocommit."""
-    return sa.create_engine(
-        "sqlite://",
-        creator=lambda: sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False),
-        poolclass=sa.NullPool,
-    )
-
-
-def _driver(engine: sa.Engine) -> sqlite3.Connection:
-    """The driver's own connection, which now belongs to the caller."""
-    try:
-        connection = engine.connect()
-    except sa.exc.DBAPIError as error:
-        assert isinstance(error.orig, sqlite3.Error)
-        raise error.orig from error
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, sqlite3.Connection)
-    connection.detach()
-    return raw
-
-
 @lru_cache(maxsize=ROWS_PER_STATEMENT)
 def _insert_statement(rows: int) -> str:
     return f"INSERT INTO event (key, text, recorded_ms) VALUES {','.join(['(?,?,?)'] * rows)}"
-
-
-def _refuse_remains(path: Path) -> None:
-    """SQLite takes a file that is shorter than its first page for a new database, and throws the log beside it away.
-    Only an empty file with no log is one that was never used.
-    """
-    size, log = (file.stat().st_size if file.exists() else 0 for file in (path, Path(f"{path}-wal")))
-    if 0 < size < SMALLEST_BYTES or (size == 0 and log > 0):
-        raise sqlite3.DatabaseError(f"only {size} bytes of it are left")
-
-
-def _grow(path: Path, size_bytes: int) -> None:
-    """Give the write-ahead log its length in advance. SQLite reads a log up to its first invalid frame, and zeros
-    are none (https://www.sqlite.org/fileformat2.html#the_write_ahead_log).
-    """
-    with path.open("ab") as file:
-        missing = size_bytes - file.tell()
-        if missing > 0:
-            file.write(bytes(missing))
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    """Make new names in the directory durable."""
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from sync import files as files_module
 from sync import journal as journal_module
-from sync import store as store_module
 from sync.engine import Record, Stream
 from sync.journal import Draft, EventTooLarge, Journal, JournalBusy, JournalError
 from sync.messages import Verdict
@@ -43,7 +43,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Callable[[], Any]]:
 
     yield open_
     for journal in journals:
-        if journal._lock_file is not None:
+        if not journal._closed:
             await journal.close()
 
 
@@ -557,7 +557,7 @@ async def test_a_disk_that_is_full_at_the_start_is_an_error_that_says_so(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_module, "_grow", full)
+    monkeypatch.setattr(files_module, "_grow", full)
     with pytest.raises(JournalError, match="No space left"):
         await opened()
     monkeypatch.undo()
@@ -603,10 +603,10 @@ async def test_the_log_has_its_length_in_advance_and_keeps_it(opened, tmp_path: 
     journal = await opened()
     log = tmp_path / "journal.db-wal"
     size = log.stat().st_size
-    assert size == store_module.LOG_BYTES
+    assert size == files_module.LOG_BYTES
     await journal.append([draft() for _ in range(500)])
     assert log.stat().st_size == size
-    store_module._grow(log, size - 1)
+    files_module._grow(log, size - 1)
     assert log.stat().st_size == size
 
 

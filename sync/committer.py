@@ -1,0 +1,100 @@
+"""What becomes durable together, and who may hear of it: the decisions of the journal's writer, without its thread.
+
+The idea: a group is one commit, and only what was committed for certain is told. After any failure what can be read
+proves nothing; before the next group the file is opened anew and has to show that it takes writes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sync.recorded import Draft, EventTooLarge, JournalError
+from sync.store import ROWS_PER_STATEMENT, Store
+
+Result = TypeVar("Result")
+Who = TypeVar("Who")
+
+
+@dataclass(slots=True)
+class Request(Generic[Who, Result]):
+    """Something to be committed: appends are joined into one statement, the rest runs as it says."""
+
+    who: Who
+    """Whatever the caller knows it by."""
+    drafts: Sequence[Draft] = ()
+    work: "Callable[[], Result] | None" = None
+    alone: bool = False
+    """Needs a transaction of its own, because a failed commit must be told from a successful one."""
+
+
+Answer = tuple[Request[Who, Any], Any]
+"""A request and what came of it: its result, or the exception that its caller gets."""
+
+
+class Committer:
+    """Commits groups of requests to one store. Belongs to one thread at a time.
+
+    Args:
+        store: opened by `open`, closed by its owner.
+        now_ms: the wall clock, Unix milliseconds; recorded, never trusted.
+    """
+
+    def __init__(self, store: Store, now_ms: Callable[[], int]) -> None:
+        self.store, self._now_ms = store, now_ms
+        self._suspect = False
+        self.told = ("", 0)
+        """(incarnation, last sequence) of what is durable for certain."""
+        self.queued = 0
+        """Events without a verdict, as far as that is durable."""
+        self.history: str | None = None
+        """The history that the verdicts belong to; None before the first answer ever."""
+
+    def open(self) -> None:
+        """Open the store, which begins a new incarnation, durably."""
+        self.store.open()
+        self._committed()
+
+    def commit(self, group: Sequence[Request[Who, Any]]) -> list[Answer[Who]]:
+        """Commit them together; the answers may be told when this returns. A group that fails fails whole."""
+        try:
+            if self._suspect:
+                self.store.recover(*self.told)
+                self._suspect = False
+                self._committed()
+            answers = self._apply(group)
+            self._committed()
+        except Exception as error:  # noqa: BLE001 (whatever it is: nobody may see OK, and the writer must live)
+            self._suspect = True
+            failure = JournalError(
+                f"{self.store.path}: not recorded ({error}). Check the disk, then scan again"
+            )
+            return [(request, failure) for request in group]
+        return answers
+
+    def _committed(self) -> None:
+        """What the store says of itself is durable now; before the commit nobody may hear of it, for it can fail."""
+        store = self.store
+        self.told, self.queued, self.history = (store.incarnation, store.last), store.queued, store.history
+
+    def _apply(self, group: Sequence[Request[Who, Any]]) -> list[Answer[Who]]:
+        answers: list[Answer[Who]] = []
+        rows: list[Any] = []
+        now_ms = self._now_ms()
+        for request in group:
+            if request.work is None:
+                try:
+                    answers.append((request, self.store.place(request.drafts, now_ms, rows)))
+                except EventTooLarge as error:
+                    answers.append((request, error))
+                except Exception as error:  # noqa: BLE001 (nothing was written yet: it is this request's own fault)
+                    failure = JournalError(f"this cannot be written as JSON ({error}). Nothing was recorded")
+                    answers.append((request, failure))
+        work = [(request, request.work) for request in group if request.work is not None]
+        if not work and len(rows) <= ROWS_PER_STATEMENT * 3:
+            self.store.insert(rows)
+        else:
+            with self.store.transaction():
+                self.store.insert(rows)
+                answers += [(request, run()) for request, run in work]
+        self.store.queued += len(rows) // 3
+        return answers

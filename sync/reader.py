@@ -1,0 +1,82 @@
+"""What can be asked of the journal's file beside its writer: a connection of its own, read-only."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from sync.files import Files
+from sync.messages import Event
+from sync.recorded import Recorded
+from sync.store import OUTCOMES, SEQUENCE_BITS
+
+
+class _Named(msgspec.Struct):
+    id: str
+
+
+_event_id = msgspec.json.Decoder(_Named)
+_event = msgspec.json.Decoder(Event)
+
+
+class Reader:
+    """A connection of its own beside the writer's, read-only; opened at its first use, and again after an error."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._raw: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._raw is not None:
+            self._raw.close()
+            self._raw = None
+
+    def recent(self, limit: int) -> list[Recorded]:
+        """The newest events of all incarnations, newest first."""
+        rows = self._rows(
+            "SELECT e.key & ?, i.id, e.text, e.recorded_ms, e.outcome, e.reason, e.movement FROM event e"
+            f" JOIN incarnation i ON i.number = e.key >> {SEQUENCE_BITS} ORDER BY e.key DESC LIMIT ?",
+            ((1 << SEQUENCE_BITS) - 1, limit),
+        )
+        return [
+            Recorded(
+                incarnation,
+                sequence,
+                _event.decode(text),
+                recorded_ms,
+                None if outcome is None else OUTCOMES[outcome],
+                reason,
+                movement,
+            )
+            for sequence, incarnation, text, recorded_ms, outcome, reason, movement in rows
+        ]
+
+    def texts(self, incarnation: str, first: int, last: int) -> list[tuple[int, str, bytes]]:
+        """(sequence, id, text) of the events that are held between `first` and `last`, in order."""
+        rows = self._rows(
+            "SELECT e.key & ?, e.text FROM incarnation i JOIN event e ON e.key"
+            f" BETWEEN (i.number << {SEQUENCE_BITS}) + ? AND (i.number << {SEQUENCE_BITS}) + ?"
+            " WHERE i.id = ? ORDER BY e.key",
+            ((1 << SEQUENCE_BITS) - 1, first, last, incarnation),
+        )
+        return [(sequence, _event_id.decode(text).id, text) for sequence, text in rows]
+
+    def recorded_ms(self, incarnation: str, sequence: int) -> int | None:
+        """When the event at that place was committed; None when it is not held."""
+        rows = self._rows(
+            "SELECT recorded_ms FROM event WHERE key = ((SELECT number FROM incarnation WHERE id = ?)"
+            f" << {SEQUENCE_BITS}) + ?",
+            (incarnation, sequence),
+        )
+        return rows[0][0] if rows else None
+
+    def _rows(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        if self._raw is None:
+            self._raw = self._files.connect_reader()
+        try:
+            return self._raw.execute(statement, tuple(parameters)).fetchall()
+        except sqlite3.Error:
+            self.close()  # a connection that failed once may fail for ever; the next question opens another
+            raise
