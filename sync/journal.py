@@ -51,7 +51,10 @@ class Journal:
         )
         self._reader_thread = ThreadPoolExecutor(1, thread_name_prefix="journal-reader")
         self._waiting = 0
+        self._unanswered = 0
         self._closed = False
+        self.waiting_since: float | None = None
+        """Monotonic seconds since when somebody waits and the disk has answered nobody; None: nobody waits."""
         self.oldest_queued_at: str | None = None
         """When the oldest event without a verdict was recorded, as far as the uplink has looked."""
         self.on_append: Callable[[str, int], None] = lambda _incarnation, _last: None
@@ -181,6 +184,9 @@ class Journal:
     def _put(self, request: _Request) -> None:
         if self._closed:
             raise JournalError(f"{self._path}: the journal is closed. Nothing was recorded")
+        if not self._unanswered:
+            self.waiting_since = time.monotonic()
+        self._unanswered += 1
         self._requests.put(request)
 
     async def _read(self, work: Callable[[], Result]) -> Result:
@@ -218,6 +224,8 @@ class Journal:
             assert self._loop.is_closed()  # nobody is left to be told
 
     def _tell(self, answers: list[Answer["asyncio.Future[Any]"]], appended: tuple[str, int] | None) -> None:
+        self._unanswered -= len(answers)
+        self.waiting_since = time.monotonic() if self._unanswered else None
         try:
             if appended is not None and appended[1]:
                 self.on_append(*appended)

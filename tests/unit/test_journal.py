@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
@@ -426,6 +427,22 @@ async def test_nobody_hears_of_a_verdict_before_it_is_committed(opened) -> None:
     verdict = Verdict(sequence=1, id="a", outcome="accepted")
     await journal.record(Record(history="H1", verdicts=((journal.incarnation, verdict),)))
     assert seen == [(1, None)] and (journal.queued, journal.history) == (0, "H1")
+
+
+async def test_it_tells_since_when_somebody_waits_for_the_disk(opened) -> None:
+    journal, before, answer = await opened(), time.monotonic(), threading.Event()
+    assert journal.waiting_since is None
+    slow = asyncio.ensure_future(journal._ask(answer.wait, alone=True))
+    await asyncio.sleep(0)
+    since = journal.waiting_since
+    behind = asyncio.ensure_future(journal.append([draft()]))
+    await asyncio.sleep(0)
+    assert before <= since == journal.waiting_since
+    answer.set()
+    await slow
+    assert journal.waiting_since is None or journal.waiting_since > since, "the disk has answered somebody"
+    await behind
+    assert journal.waiting_since is None
 
 
 async def test_group_bounds_and_order(opened, monkeypatch: pytest.MonkeyPatch) -> None:
