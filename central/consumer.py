@@ -10,20 +10,19 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 
-from central import reference, tables
-from central.database import current_history, now_us, reading
+from central import tables
+from central.database import current_history, reading
+from central.downlink import AgentSeen, Downlink
 from central.feed import Feed
-from central.ledger import views
 from central.ledger.booking import WINDOW
 from central.ledger.commands import AnswerHello, BookBatch, Command, RecordState
-from central.ledger.service import Changed, Ledger, LedgerBusy, LedgerDown
+from central.ledger.service import Ledger, LedgerBusy, LedgerDown
 from service import log
 from sync import messages
 from sync.messages import Ack, Hello, State, Unreadable, agent_topic
@@ -34,25 +33,7 @@ _log = log.get("central.consumer")
 PENDING: Final = 1000  # messages being worked on
 RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 5.0
-RECENT_S: Final = 600.0  # agents heard of within are told of changes; they say hello every 5 minutes
-REFERENCE_EVERY_S: Final = 1.0  # contract of this program: changes of reference data are told together
-REFERENCE_WATCH_S: Final = 2.0  # what another process changed (`tallyman central operator`) is seen so late
-TASKS_EVERY_S: Final = 0.1
 KEPT_ACKS: Final = 10_000  # incarnations whose last answer is remembered, to close their window with
-
-
-@dataclass(frozen=True, slots=True)
-class AgentSeen:
-    """What central knows of an agent right now."""
-
-    agent: str
-    site: str
-    state: State | None
-    """Its last state message."""
-    heard: float | None
-    """Monotonic seconds when it last sent anything; None since this start."""
-    reference: int | None = None
-    """The version of the reference data that it was last sent, or said that it has."""
 
 
 class Consumer:
@@ -69,19 +50,14 @@ class Consumer:
         self._feed = Feed(ledger, lambda topic, payload, retain: self._publish(topic, payload, retain=retain))
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_acks: dict[str, Ack] = {}
-        self._snapshot: reference.Snapshot | None = None
-        self._reference_changed = asyncio.Event()
-        self._tasks_changed = asyncio.Event()
-        self._task_sites: set[str] = set()
-        self._tasks_told_us: dict[str, int] = {}
         self.agents: dict[str, AgentSeen] = {}
+        self._downlink = Downlink(ledger, self._publish, self._when_up, self.agents, clock)
         self.counts: dict[str, int] = dict.fromkeys(
             ("batches", "events", "hellos", "states", "unreadable", "malformed", "dropped", "failed"), 0
         )
         self.reason: str | None = "not connected yet"
         """Why the broker cannot be reached; None while it can."""
         self._listeners: list[Callable[[AgentSeen], None]] = []
-        ledger.on_change(self._changed)
 
     @property
     def online(self) -> bool:
@@ -100,11 +76,7 @@ class Consumer:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._link.run())
                 group.create_task(self._feed.run())
-                group.create_task(
-                    self._tell(self._reference_changed, self._tell_reference, REFERENCE_EVERY_S)
-                )
-                group.create_task(self._tell(self._tasks_changed, self._tell_tasks, TASKS_EVERY_S))
-                group.create_task(self._watch_reference())
+                group.create_task(self._downlink.run())
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -219,11 +191,7 @@ class Consumer:
         acks: list[Ack] = await self._submit(AnswerHello(hello))
         for ack in acks:
             self._send(agent, ack)
-        await self._bring_up_to_date(agent, hello.reference)
-        for payload in await self._when_up(
-            lambda connection: reference.site_tasks(connection, hello.site, now_us(connection))
-        ):
-            self._publish(agent_topic(agent, "tasks"), payload)
+        await self._downlink.greet(hello)
         message.acknowledge()
 
     async def _state(self, agent: str, message: Incoming) -> None:
@@ -308,78 +276,6 @@ class Consumer:
     def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> Sent | None:
         """A message that the broker does not take is lost: agents ask again, feeds follow their cursor."""
         return self._link.publish(topic, payload, retain=retain)
-
-    # --- reference data and tasks ----------------------------------------------------------------------
-
-    def _changed(self, changed: Changed) -> None:
-        if changed.reference:
-            self._reference_changed.set()
-        if changed.task_sites:
-            self._task_sites |= changed.task_sites
-            self._tasks_changed.set()
-
-    async def _tell(
-        self, changed: asyncio.Event, tell: Callable[[], Coroutine[Any, Any, None]], every_s: float
-    ) -> None:
-        while True:
-            await changed.wait()
-            changed.clear()
-            await tell()
-            await asyncio.sleep(every_s)
-
-    async def _watch_reference(self) -> None:
-        """Our own commits tell of themselves; those of other processes only the database knows."""
-        while True:
-            await asyncio.sleep(REFERENCE_WATCH_S)
-            version = await self._when_up(views.reference_version)
-            if self._snapshot is not None and self._snapshot.version != version:
-                self._reference_changed.set()
-
-    async def _tell_reference(self) -> None:
-        self._snapshot = None
-        for agent in self._recent():
-            await self._bring_up_to_date(agent, self.agents[agent].reference)
-
-    async def _bring_up_to_date(self, agent: str, has: int | None) -> None:
-        """Send the snapshot, all its parts, when the agent has another version."""
-        snapshot = self._snapshot
-        if snapshot is None:
-            snapshot = self._snapshot = await self._when_up(reference.snapshot)
-        if has != snapshot.version:
-            for part in snapshot.parts:
-                self._publish(agent_topic(agent, "reference"), part)
-        self.agents[agent] = replace(self.agents[agent], reference=snapshot.version)
-
-    async def _tell_tasks(self) -> None:
-        sites, self._task_sites = self._task_sites, set()
-        for site in sorted(sites):
-            since = self._tasks_told_us.get(site, 0)
-            told_us, payloads = await self._when_up(partial(_tasks_since, site=site, since_us=since))
-            self._tasks_told_us[site] = told_us
-            for agent in self._recent():
-                if self.agents[agent].site == site:
-                    for payload in payloads:
-                        self._publish(agent_topic(agent, "tasks"), payload)
-
-    def _recent(self) -> list[str]:
-        now = self._clock()
-        return [
-            name
-            for name, seen in self.agents.items()
-            if seen.heard is not None and now - seen.heard < RECENT_S
-        ]
-
-
-OVERLAP_US: Final = (
-    10_000_000  # transactions begin before they commit; what changed just before is told again
-)
-
-
-def _tasks_since(connection: sa.Connection, site: str, since_us: int) -> tuple[int, list[bytes]]:
-    now = now_us(connection)
-    if since_us == 0:
-        return now, reference.site_tasks(connection, site, now)
-    return now, reference.changed_tasks(connection, site, since_us - OVERLAP_US)
 
 
 def _stand(connection: sa.Connection, incarnation: str | None) -> tuple[str, int]:
