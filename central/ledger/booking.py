@@ -18,6 +18,7 @@ from central.ledger.commands import AnswerHello, BookBatch, Done, RecordState
 from central.ledger.facts import Resolved
 from central.ledger.fold import Change
 from central.ledger.transitions import NOT_BOOKED, Fact, contributions
+from central.windows import WINDOW
 from sync import events
 from sync.content import content_hash
 from sync.events import Data, Malformed, Void
@@ -27,7 +28,6 @@ Numbers = Mapping[str, int | None]
 Finish = Callable[[Numbers], Any]
 """Makes a command's answer once the movements of its transaction are numbered."""
 
-WINDOW = 1000  # events that an agent may have sent and unanswered
 MOST_REASON = 500  # characters: 260 verdicts have to fit into one ack
 _SOURCE = re.compile(r"/sites/([^/]{1,200})/agents/([a-z0-9-]{1,32})")
 
