@@ -42,7 +42,7 @@ history = sa.Table(
     sa.Column("ordinal", Big, primary_key=True, autoincrement=True),
     _text("id"),
     _number("created_us"),
-    _text("cause"),  # first, rolled_back, unknown_history, restored
+    _text("cause"),  # first, rolled_back, unknown_history, foreign, restored, promoted
     sa.UniqueConstraint("id"),
     comment="The current history is the one with the highest ordinal.",
 )
@@ -76,6 +76,7 @@ cursor = sa.Table(
     _number("acked", 0),
     _text("predecessor", nullable=True),  # named by its event 1
     _number("first_seen_us"),
+    _number("backed_up", 0),  # what every finished backup holds of it; says nothing while there is none
     sa.Index(None, "agent"),
     sa.Index(None, "predecessor"),
 )
@@ -102,6 +103,30 @@ set_aside = sa.Table(
     _number("recorded_us"),
     sa.UniqueConstraint("event_id", "content_hash", "incarnation", "sequence"),
     comment="Events kept beside the books: another content under a known id, another id in a taken place.",
+)
+
+# --- backups: what a restore brings back -------------------------------------------------------------
+
+backup = sa.Table(
+    "backup",
+    metadata,
+    sa.Column("ordinal", Big, primary_key=True, autoincrement=True),
+    _text("mark"),  # its name, random: a restored database numbers anew
+    _text("history"),  # the current one when it was begun
+    _text("place"),  # the file, or what the operator calls it
+    _number("begun_us"),
+    _number("finished_us", nullable=True),
+    sa.UniqueConstraint("mark"),
+    comment="Finished: counted on for a restore. Begun: its cursors were read, the copy is not proved yet.",
+)
+
+backup_cursor = sa.Table(
+    "backup_cursor",
+    metadata,
+    sa.Column("backup", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("incarnation", sa.Text, primary_key=True),
+    _number("acked"),
+    comment="What a backup certainly holds of each stream; of those that are not here, nothing.",
 )
 
 # --- keys ------------------------------------------------------------------------------------------
@@ -177,6 +202,15 @@ operator = sa.Table(
     _text("pin_hash", nullable=True),
     _text("roles", "[]"),  # JSON
     sa.Column("provisional", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+reference_change = sa.Table(
+    "reference_change",
+    metadata,
+    sa.Column("version", sa.BigInteger, primary_key=True, autoincrement=False),
+    _text("list"),  # items, locations, operators, documents
+    _text("id"),
+    comment="What each version of the reference data changed; the oldest are forgotten.",
 )
 
 # --- documents and promises ------------------------------------------------------------------------
@@ -279,9 +313,22 @@ task = sa.Table(
     _text("lot", nullable=True),
     _text("status"),  # open, done, cancelled
     _number("changed_us"),
+    _text("holder", nullable=True),  # the agent that it is leased to, as long as that agent's lease lasts
     sa.Index(None, "site", "status"),
     sa.Index(None, "site", "changed_us"),
     sa.Index(None, "document"),
+    _index_where("ix_task_open", "site", "document", "holder", condition="status = 'open'"),
+)
+
+lease = sa.Table(
+    "lease",
+    metadata,
+    sa.Column("agent", sa.Text, primary_key=True),
+    _text("site"),
+    _text("takes"),  # JSON: the types of tasks that its stations work on
+    _number("until_us"),
+    sa.Index(None, "site"),
+    comment="Until when an agent holds its tasks; renewed while it is heard of.",
 )
 
 # --- the ledger --------------------------------------------------------------------------------------
