@@ -1,23 +1,35 @@
-"""The journal's file as the operating system has it: who may use it, how it is opened, how its log is kept long.
+"""The journal's file as the operating system has it: who may use it, how it is opened, what is believed of it.
 
-What stands in the file is `sync/store.py`'s. A store asks its `Files` for a connection and for nothing else, so that
-a simulation can give it one that lives in memory and loses what a disk would lose.
+After a failed fsync the system may show bytes that are not on the disk: it marks them as written, and the
+next fsync succeeds without writing them. That goes on until the machine restarts, also for the next process.
+So the log is believed only after every byte of it was written again and synced (`_settle_log`), and that is
+done before SQLite may read it: a commit that is appended to it would else be lost with what it stands on.
+Pages of the file itself need no such care: SQLite forgets the log only after the file's fsync succeeded, and
+until then plays all of it into the file again.
+
+What stands in the file is `sync/store.py`'s. A store asks its `Files` for a connection and for nothing else,
+so that a simulation can give it one that lives in memory and loses what a disk would lose.
 """
 
 import fcntl
 import os
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
 
-from sync.recorded import JournalError
+from sync import inspection, moving
+from sync.ballast import BALLAST_BYTES, Ballast
+from sync.directory import log_of, sync_directory
+from sync.recorded import JournalDamaged, JournalError
 
 # One checkpoint per 10,000 pages (40 MB) instead of SQLite's 1,000 takes the long commits out of the tail.
 CHECKPOINT_PAGES: Final = 10_000
 # A log that already has its length costs one write and one data sync per commit; a growing one also its metadata.
 LOG_BYTES: Final = 16 * 1024 * 1024
+CHUNK_BYTES: Final = 1024 * 1024  # of the log, when it is written again
 SMALLEST_BYTES: Final = 512  # the smallest page (https://www.sqlite.org/fileformat2.html#pages)
 
 _PRAGMAS: Final = (
@@ -29,11 +41,17 @@ _PRAGMAS: Final = (
 
 
 class Files:
-    """The file at `path`, its write-ahead log, and the lock beside them."""
+    """The file at `path`, its write-ahead log, and the lock and the ballast beside them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, ballast_bytes: int = BALLAST_BYTES) -> None:
         self.path = path
+        self.ballast = Ballast(path.with_name(f"{path.name}.ballast"), ballast_bytes)
+        self.moves = 0
+        """How often the journal got a new file: what was opened before reads the old one."""
         self._lock: int | None = None
+        self._names = threading.Lock()
+        """Held while names change, and while a file is opened by its name."""
+        self._used: tuple[int, int] | None = None
 
     def lock(self) -> None:
         """Keep every other agent out, until `unlock` or the end of the process. Makes the directory.
@@ -60,9 +78,12 @@ class Files:
         """The connection that writes and checkpoints. There is one at a time.
 
         Raises:
-            sqlite3.Error: the file cannot be used.
+            JournalDamaged: it is what is left of a journal.
+            sqlite3.Error, OSError: the file cannot be used.
         """
+        moving.finish(self.path)
         self._refuse_remains()
+        _settle_log(log_of(self.path))
         raw = _driver(f"file:{self.path}?mode=rwc")
         for pragma in _PRAGMAS:
             raw.execute(f"PRAGMA {pragma}").fetchall()
@@ -70,24 +91,71 @@ class Files:
 
     def connect_reader(self) -> sqlite3.Connection:
         """A connection that only reads."""
-        return _driver(f"file:{self.path}?mode=ro")
+        with self._names:
+            raw = _driver(f"file:{self.path}?mode=ro")
+            try:
+                raw.execute("SELECT count(*) FROM sqlite_master").fetchall()  # opens the log beside it, too
+            except sqlite3.Error:
+                raw.close()
+                raise
+            return raw
+
+    def inspect(self, raw: sqlite3.Connection) -> None:
+        """Ask whether it is a journal and sound, before anything is written into it: see `sync/inspection.py`."""
+        inspection.inspect(raw, self.path)
 
     def prepare_log(self) -> None:
         """Give the write-ahead log its length in advance, and make the names in the directory durable. SQLite reads
         a log up to its first invalid frame, and zeros are none
         (https://www.sqlite.org/fileformat2.html#the_write_ahead_log).
         """
-        _grow(Path(f"{self.path}-wal"), LOG_BYTES)
-        _sync_directory(self.path.parent)
+        _grow(log_of(self.path), LOG_BYTES)
+        sync_directory(self.path.parent)
+        self._used = self._found()
+
+    def is_in_place(self) -> bool:
+        """Whether what is written still has its names: somebody may have deleted the file or its log, and what is
+        written then would be gone with this process.
+        """
+        return self._found() == self._used
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            return os.stat(self.path).st_ino, os.stat(f"{self.path}-wal").st_ino  # noqa: PTH116 (once per commit)
+        except FileNotFoundError:
+            return None
+
+    def free_bytes(self) -> int:
+        """Room on the disk, for this user; 0 where that cannot be told."""
+        try:
+            state = os.statvfs(self.path.parent)
+        except OSError:
+            return 0
+        return state.f_bavail * state.f_frsize
+
+    def move(self) -> Path:
+        """Copy all that can be read to a new file, which takes the name; where the old one is kept.
+
+        Raises:
+            sqlite3.Error, OSError, JournalDamaged: the old file stays in use.
+        """
+        reader = self.connect_reader()
+        try:
+            copy = moving.copy(reader, self.path)
+        finally:
+            reader.close()
+        with self._names:
+            self.moves += 1
+            return moving.put_in_place(copy, self.path, "failing")
 
     def _refuse_remains(self) -> None:
         """SQLite takes a file that is shorter than its first page for a new database, and throws the log beside it
         away. Only an empty file with no log is one that was never used.
         """
-        log = Path(f"{self.path}-wal")
+        log = log_of(self.path)
         size, log_size = (file.stat().st_size if file.exists() else 0 for file in (self.path, log))
         if 0 < size < SMALLEST_BYTES or (size == 0 and log_size > 0):
-            raise sqlite3.DatabaseError(f"only {size} bytes of it are left")
+            raise JournalDamaged(f"{self.path}: only {size} bytes of it are left")
 
 
 def _driver(uri: str) -> sqlite3.Connection:
@@ -119,9 +187,13 @@ def _grow(path: Path, size_bytes: int) -> None:
             os.fsync(file.fileno())
 
 
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+def _settle_log(path: Path) -> None:
+    """Write every byte of the log again where it stands, and sync it: see above. What cannot be read stops here."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            file.seek(-len(chunk), os.SEEK_CUR)
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())

@@ -12,6 +12,10 @@ class JournalError(Exception):
     """The journal cannot do this; nothing that it already holds is lost. The text says what to do."""
 
 
+class JournalDamaged(JournalError):
+    """The file is no journal any more, or lacks what it had taken: kept as it is, until the operator says a word."""
+
+
 class JournalBusy(JournalError):
     """More scans are waiting for the disk than the journal admits: nothing was recorded, scan again."""
 

@@ -1,45 +1,46 @@
 """What the journal's file holds and how it changes: the only SQL in this room.
 
 Rows are narrow, in key order (incarnation, then sequence), and hold the event's final text once, so that a batch
-is a join of texts. An event is never deleted here and changes only twice: a verdict is written beside it, and a
-text that central cannot read is wrapped into a `void`. A store belongs to one thread at a time.
-
-    incarnation   one row for each start of the agent's process, and how far central has come with it
-    event         key = incarnation number × 2^40 + sequence; without an outcome it is queued
-    meta          format, agent, history, connection
+is a join of texts. An event changes only twice: a verdict is written beside it, and a text that central cannot read
+is wrapped into a `void`. It is deleted when it was settled long ago (`keep`). What is known of each incarnation is
+held in memory too (`sync/lives.py`). The tables: `sync/layout.py`. A store belongs to one thread at a time.
 """
 
 import base64
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from sync import ids, messages
+from sync import ids, layout, lives, messages, retention
 from sync.engine import Record, Stream
 from sync.files import Files
-from sync.messages import Event
-from sync.ranges import Ranges
-from sync.recorded import Draft, EventTooLarge, JournalError, Recorded
+from sync.layout import CONFLICT, FORMAT, OUTCOMES, SEQUENCE_BITS
+from sync.lives import Life
+from sync.messages import Event, Verdict
+from sync.recorded import Draft, EventTooLarge, JournalDamaged, JournalError, Recorded
 
-FORMAT: Final = "1"
-SEQUENCE_BITS: Final = 40  # 2^40 events in one incarnation, 2^23 incarnations in SQLite's 63-bit keys
 ROWS_PER_STATEMENT: Final = 200  # longer statements gain nothing and hold the interpreter longer
-OUTCOMES: Final = ("accepted", "discrepant", "rejected", "conflict")
+NOTE_S: Final = 60  # how long the agent has run is written down so often: so much of it a crash may forget
+KEEP_ROWS: Final = 500  # deleted at once: a few milliseconds, which a scan may have to wait
 
-_SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    """CREATE TABLE IF NOT EXISTS incarnation (
-        number INTEGER PRIMARY KEY, id TEXT NOT NULL, last INTEGER NOT NULL DEFAULT 0,
-        acked INTEGER NOT NULL DEFAULT 0, safe INTEGER NOT NULL DEFAULT 0, answered INTEGER NOT NULL DEFAULT 0,
-        forked INTEGER NOT NULL DEFAULT 0)""",
-    """CREATE TABLE IF NOT EXISTS event (
-        key INTEGER PRIMARY KEY, text BLOB NOT NULL, recorded_ms INTEGER NOT NULL,
-        outcome INTEGER, reason TEXT, movement INTEGER)""",
-)
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What one step of keeping house did."""
+
+    pruned: tuple[str, int] | None = None
+    """(incarnation, first_kept) when events of it went."""
+    events: int = 0
+    """How many went."""
+    more: bool = False
+    """More may go at once."""
+    held: int = 0
+    """How many events the journal holds now."""
 
 
 _event = msgspec.json.Decoder(Event)
@@ -53,10 +54,12 @@ class Store:
         self._source = messages.event_source(site, agent)
         self._raw: sqlite3.Connection
         self._is_open = False
+        self._lives: dict[str, Life] = {}
+        self._life = Life(0, "")
         self._number = 0
         self._previous: dict[str, Any] | None = None
-        self.last = 0
-        """The last sequence of the current incarnation."""
+        self._ran_before_s = 0
+        self._noted_s = 0.0
         self.incarnation = ""
         self.history: str | None = None
         self.queued = 0
@@ -66,6 +69,15 @@ class Store:
     def path(self) -> Path:
         """Where it is, for messages."""
         return self._files.path
+
+    @property
+    def last(self) -> int:
+        """The last sequence of the current incarnation."""
+        return self._life.last
+
+    @last.setter
+    def last(self, last: int) -> None:
+        self._life.last = last
 
     # --- the file ----------------------------------------------------------------------------------------
 
@@ -78,18 +90,21 @@ class Store:
         """
         self._raw = self._files.connect()
         self._is_open = True
+        self._files.inspect(self._raw)
         with self.transaction():
-            for statement in _SCHEMA:
+            for statement in layout.SCHEMA:
                 self._raw.execute(statement)
             if (owner := self._meta("agent", self._agent)) != self._agent:
                 raise JournalError(
                     f"{self.path}: this journal belongs to agent {owner!r}. Give {self._agent!r} its own data_dir"
                 )
-            if (written := self._meta("format", FORMAT)) != FORMAT:
+            if not layout.upgrade(self._raw, written := self._meta("format", FORMAT)):
                 raise JournalError(
                     f"{self.path}: this journal has format {written}, and this program knows format {FORMAT}."
                     " Start the program that wrote it, or a newer one"
                 )
+            self._load()
+            self._end_incarnation()
             self._begin_incarnation()
         self._read_totals()
         self._files.prepare_log()
@@ -104,24 +119,58 @@ class Store:
         """After a failed commit, what can be read proves nothing: open the file anew, take out what nobody was
         told (beyond `last` of this incarnation), and let a full checkpoint with its fsync show that the disk takes
         writes again.
+
+        Raises:
+            JournalDamaged: the file has lost what somebody was told.
         """
         self.close()
         self._raw = self._files.connect()
         self._is_open = True
         with self.transaction():
-            self._adopt(self._one("SELECT max(number) FROM incarnation"))
+            # A checkpoint with nothing to carry over would sync nothing, and prove nothing.
+            times = int(self._meta("recovered", "0")) + 1
+            self._raw.execute("UPDATE meta SET value = ? WHERE name = 'recovered'", (str(times),))
+            self._load()
+            self._refuse_lost(incarnation, last)
+            self._adopt()
             if self.incarnation == incarnation:  # else `reenter` was committed after all
                 top = (self._number << SEQUENCE_BITS) + last
                 self._raw.execute("DELETE FROM event WHERE key > ?", (top,))
                 self.last = last
         self._read_totals()
         if self._one("PRAGMA wal_checkpoint(TRUNCATE)"):
-            raise sqlite3.OperationalError("the write-ahead log cannot be checkpointed")
+            raise JournalError(
+                "another program reads the journal, and its log cannot be carried into the file"
+            )
         self._files.prepare_log()
+
+    def _refuse_lost(self, incarnation: str, last: int) -> None:
+        life = self._lives.get(incarnation)
+        if life is None or life.last < last:
+            raise JournalDamaged(
+                f"{self.path}: the file has lost what it had taken: {last} scans were recorded since the start, and"
+                f" {life.last if life else 0} are there"
+            )
+
+    def checkpoint(self) -> None:
+        """Carry the log into the file as far as readers allow it, while this connection still reaches both."""
+        self._raw.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+
+    def checkpoint_every(self, pages: int) -> None:
+        """How long the log may get before it is carried into the file."""
+        self._raw.execute(f"PRAGMA wal_autocheckpoint={pages}").fetchall()
+
+    def unused_bytes(self) -> int:
+        """Room inside the file that rows have left."""
+        return int(self._one("PRAGMA freelist_count")) * int(self._one("PRAGMA page_size"))
 
     def _read_totals(self) -> None:
         self.history = self._meta("history", "") or None
-        self.queued = self._one("SELECT count(*) FROM event WHERE outcome IS NULL")
+        self._ran_before_s = int(self._meta("ran_s", "0"))
+        self.queued = self._count_queued()
+
+    def _count_queued(self) -> int:
+        return sum(life.queued for life in self._lives.values())
 
     # --- events ------------------------------------------------------------------------------------------
 
@@ -175,93 +224,101 @@ class Store:
         self._raw.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, default))
         return str(self._one("SELECT value FROM meta WHERE name = ?", (name,)))
 
+    def _load(self) -> None:
+        self._lives = {life.incarnation: life for life in lives.load(self._raw)}
+
+    def _end_incarnation(self) -> None:
+        """The newest has ended with the process that wrote it. It is answered once more: should this be a copy of the
+        journal, central knows more of it than stands here, and nothing but this shows it if it is empty.
+        """
+        known = list(self._lives.values())
+        for gone in (forgettable := retention.forgettable(known)):
+            del self._lives[gone.incarnation]
+        lives.forget(self._raw, forgettable)
+        if known:
+            known[-1].answered = False
+            lives.save(self._raw, known[-1])
+            lives.save_last(self._raw, known[-1])
+
     def _begin_incarnation(self) -> None:
-        number = self._one("SELECT coalesce(max(number), 0) + 1 FROM incarnation")
+        number = max((life.number for life in self._lives.values()), default=0) + 1
         incarnation = ids.incarnation_id(self._random_bytes)
         self._raw.execute("INSERT INTO incarnation (number, id) VALUES (?, ?)", (number, incarnation))
-        self._adopt(number)
+        self._lives[incarnation] = Life(number, incarnation)
+        self._adopt()
 
-    def _adopt(self, number: int) -> None:
-        """Go on in this incarnation, the newest."""
-        streams = self.streams()
-        self._number, self.last, self.incarnation = number, streams[-1].last, streams[-1].incarnation
+    def _adopt(self) -> None:
+        """Go on in the newest incarnation."""
+        *before, self._life = self._lives.values()
+        self._number, self.incarnation = self._life.number, self._life.incarnation
         self._previous = (
-            {"incarnation": streams[-2].incarnation, "last_sequence": streams[-2].last}
-            if len(streams) > 1
-            else None
+            {"incarnation": before[-1].incarnation, "last_sequence": before[-1].last} if before else None
         )
 
     def streams(self) -> list[Stream]:
         """What the file holds, oldest incarnation first, the current one last."""
-        held = {
-            number: (first, last)
-            for number, first, last in self._raw.execute(
-                f"SELECT key >> {SEQUENCE_BITS}, min(key), max(key) FROM event GROUP BY key >> {SEQUENCE_BITS}"
+        return [
+            Stream(
+                life.incarnation,
+                first_kept=life.first,
+                last=life.last,
+                acked=life.acked,
+                safe=life.safe,
+                answered=life.answered,
+                left=life.left,
+                lacking=life.lacking(),
             )
-        }
-        lacking: dict[int, Ranges] = {}
-        # Runs of neighbouring keys share the difference between the key and its rank.
-        for number, first, last in self._raw.execute(
-            f"SELECT number, min(key), max(key) FROM (SELECT key, key >> {SEQUENCE_BITS} AS number,"
-            " key - row_number() OVER (ORDER BY key) AS run FROM event WHERE outcome IS NULL) GROUP BY number, run"
-        ):
-            lacking.setdefault(number, Ranges()).add(
-                first - (number << SEQUENCE_BITS), last - (number << SEQUENCE_BITS)
-            )
-        streams = []
-        for number, incarnation, stored, acked, safe, answered, forked in self._raw.execute(
-            "SELECT number, id, last, acked, safe, answered, forked FROM incarnation ORDER BY number"
-        ):
-            base = number << SEQUENCE_BITS
-            first_key, last_key = held.get(number, (base + stored + 1, base + stored))
-            streams.append(
-                Stream(
-                    incarnation,
-                    first_kept=first_key - base,
-                    last=max(stored, last_key - base),
-                    acked=acked,
-                    safe=safe,
-                    answered=bool(answered),
-                    left=bool(forked),
-                    lacking=lacking.get(number, Ranges()),
-                )
-            )
-        return streams
+            for life in self._lives.values()
+        ]
 
     def record(self, record: Record) -> None:
         """Write down what central said."""
+        changed: dict[str, Life] = {}
         if record.history is not None:
             self._raw.execute("UPDATE meta SET value = ? WHERE name = 'history'", (record.history,))
-            self._raw.execute("UPDATE incarnation SET acked = 0, answered = 0")
-            self.history = record.history
+            self.history, changed = record.history, dict(self._lives)
+            for life in changed.values():
+                life.acked, life.answered = 0, False
         for incarnation, floor in record.forget_above:
-            base = self._base(incarnation)
-            changed = self._raw.execute(
-                "UPDATE event SET outcome = NULL, reason = NULL, movement = NULL"
-                " WHERE key > ? AND key < ? AND outcome IS NOT NULL",
-                (base + floor, base + (1 << SEQUENCE_BITS)),
-            )
-            self.queued += changed.rowcount
+            changed[incarnation] = life = self._lives[incarnation]
+            self._forget(life, floor)
         for incarnation, acked, safe, answered in record.streams:
-            self._raw.execute(
-                "UPDATE incarnation SET acked = ?, safe = ?, answered = ? WHERE id = ?",
-                (acked, safe, answered, incarnation),
-            )
+            changed[incarnation] = life = self._lives[incarnation]
+            life.acked, life.safe, life.answered = acked, safe, answered
         if record.verdicts:
-            bases = {incarnation: self._base(incarnation) for incarnation, _ in record.verdicts}
-            changed = self._raw.executemany(
-                "UPDATE event SET outcome = ?, reason = ?, movement = ? WHERE key = ? AND outcome IS NULL",
-                [
-                    (
-                        OUTCOMES.index(verdict.outcome),
-                        verdict.reason,
-                        verdict.movement,
-                        bases[inc] + verdict.sequence,
-                    )
-                    for inc, verdict in record.verdicts
-                ],
-            )
-            self.queued -= changed.rowcount
+            changed |= self._settle(record.verdicts)
+        for life in changed.values():
+            lives.save(self._raw, life)
+
+    def _forget(self, life: Life, floor: int) -> None:
+        queued, above = life.queued, life.base + floor
+        self._raw.execute(
+            "UPDATE event SET outcome = NULL, reason = NULL, movement = NULL"
+            " WHERE key > ? AND key < ? AND outcome IS NOT NULL",
+            (above, life.end),
+        )
+        held = layout.lacking_runs(self._raw, above, life.end) if life.left else []
+        life.forget(floor, [(first - life.base, last - life.base) for first, last in held])
+        self.queued += life.queued - queued
+
+    def _settle(self, verdicts: Sequence[tuple[str, Verdict]]) -> dict[str, Life]:
+        sequences: dict[str, list[int]] = {}
+        given = []
+        for incarnation, one in verdicts:
+            life, outcome = self._lives[incarnation], OUTCOMES.index(one.outcome)
+            sequences.setdefault(incarnation, []).append(one.sequence)
+            given.append((life.base + one.sequence, outcome, one.reason, one.movement))
+            if outcome == CONFLICT:
+                life.conflict_from = min(life.conflict_from or one.sequence, one.sequence)
+        for start in range(0, len(given), ROWS_PER_STATEMENT):
+            chunk = given[start : start + ROWS_PER_STATEMENT]
+            self._raw.execute(_verdict_statement(len(chunk)), [value for row in chunk for value in row])
+        settled = {incarnation: self._lives[incarnation] for incarnation in sequences}
+        for incarnation, life in settled.items():
+            queued = life.queued
+            life.settle(sequences[incarnation])
+            self.queued += life.queued - queued
+        return settled
 
     def next_connection(self) -> int:
         """A number that rises with every connect, over restarts too."""
@@ -269,13 +326,9 @@ class Store:
         self._raw.execute("UPDATE meta SET value = ? WHERE name = 'connection'", (str(number),))
         return number
 
-    def _base(self, incarnation: str) -> int:
-        number: int = self._one("SELECT number FROM incarnation WHERE id = ?", (incarnation,))
-        return number << SEQUENCE_BITS
-
     def void(self, incarnation: str, sequence: int) -> None:
         """Put a `void` in the place of an event that central cannot read; once, and only if it is still there."""
-        key = self._base(incarnation) + sequence
+        key = self._lives[incarnation].base + sequence
         row = self._raw.execute("SELECT text FROM event WHERE key = ?", (key,)).fetchone()
         event = _event.decode(text := bytes(row[0])) if row else None
         if event is None or event.type == "tallyman.void.v1":
@@ -291,37 +344,87 @@ class Store:
         above `safe`, lack a verdict or are `conflict`. Of those that were left before, enter what lacks a verdict
         again. Asked again for the same one, it changes nothing.
         """
-        numbers = self._raw.execute(
-            "SELECT number FROM incarnation WHERE forked = 1 ORDER BY number"
-        ).fetchall()
+        left = [life for life in self._lives.values() if life.left]
         if incarnation == self.incarnation:
-            number, safe = (
-                self._number,
-                self._one("SELECT safe FROM incarnation WHERE id = ?", (incarnation,)),
-            )
-            change = "UPDATE incarnation SET last = ?, forked = 1 WHERE id = ?"
-            self._raw.execute(change, (self.last, incarnation))
+            life = self._life
+            life.left = True
+            lives.save_last(self._raw, life)
             self._begin_incarnation()
-            conflict = OUTCOMES.index("conflict")
-            self._move(
-                number, f"outcome = {conflict} OR key > {(number << SEQUENCE_BITS) + safe} OR outcome IS NULL"
-            )
-        for (number,) in numbers:
-            self._move(number, "outcome IS NULL")
-        self.queued = self._one("SELECT count(*) FROM event WHERE outcome IS NULL")
+            unsettled = [life.safe, life.settled, *([life.conflict_from - 1] if life.conflict_from else [])]
+            which = f"outcome IS NULL OR outcome = {CONFLICT} OR key > {life.base + life.safe}"
+            self._move(life, min(unsettled), which)
+        for life in left:
+            self._move(life, life.settled, "outcome IS NULL")
+        self.queued = self._count_queued()
         return self.streams()
 
-    def _move(self, number: int, which: str) -> None:
-        """Enter these events of an incarnation into the current one, a few at a time."""
-        above, last = number << SEQUENCE_BITS, (number + 1 << SEQUENCE_BITS) - 1
-        held = "SELECT key, text, recorded_ms FROM event WHERE key > ? AND key <= ?"
+    def _move(self, life: Life, above: int, which: str) -> None:
+        """Enter these events of an incarnation, above that sequence, into the current one, a few at a time."""
+        key, moved = life.base + above, 0
+        held = "SELECT key, text, recorded_ms FROM event WHERE key > ? AND key < ?"
         moving = f"{held} AND ({which}) ORDER BY key LIMIT ?"
-        while rows := self._raw.execute(moving, (above, last, ROWS_PER_STATEMENT)).fetchall():
+        while rows := self._raw.execute(moving, (key, life.end, ROWS_PER_STATEMENT)).fetchall():
             self._raw.executemany("DELETE FROM event WHERE key = ?", [(key,) for key, _, _ in rows])
             self.insert(
                 [value for _, text, recorded_ms in rows for value in self._entered(text, recorded_ms)]
             )
-            above = rows[-1][0]
+            key, moved = rows[-1][0], moved + len(rows)
+        life.judged, life.conflict_from = life.last, 0
+        life.holes.remove(1, life.last)
+        self._took_out(life, moved)
+
+    def _took_out(self, life: Life, removed: int) -> None:
+        """So many events of it are gone: where does it begin now?"""
+        lowest = self._one("SELECT min(key) FROM event WHERE key > ? AND key < ?", (life.base, life.end))
+        life.begins_at(None if lowest is None else lowest - life.base, removed)
+        lives.save(self._raw, life)
+
+    def keep(self, ran_s: float, *, retention_s: float, keep_newest: int, most: int = KEEP_ROWS) -> Kept:
+        """One small step of keeping house: note how long the agent has run, and let go of some events that are
+        settled and old. The space that they took is used by those to come; the file does not shrink.
+
+        Args:
+            ran_s: for how many seconds this process has run, by a clock that nobody sets.
+            retention_s: how long an event is kept at least; such seconds.
+            keep_newest: so many of the newest events stay, however old.
+            most: so many places are let go of at once.
+        """
+        total_s = self._ran_before_s + ran_s
+        if total_s - self._noted_s >= NOTE_S:
+            self._raw.execute("UPDATE meta SET value = ? WHERE name = 'ran_s'", (str(int(total_s)),))
+            self._noted_s = total_s
+            self._mark(int(total_s), retention_s)
+        old = self._old(total_s, retention_s)
+        known = list(self._lives.values())
+        prune = retention.next_prune(known, old=old, keep_newest=keep_newest, most=most)
+        if prune is None:
+            return Kept(held=sum(life.held for life in known))
+        life = next(life for life in known if life.number == prune.number)
+        place = (life.base + prune.first, life.base + prune.last)
+        gone = self._raw.execute("DELETE FROM event WHERE key BETWEEN ? AND ?", place).rowcount
+        self._raw.execute("DELETE FROM voided WHERE key BETWEEN ? AND ?", place)
+        lives.save_last(self._raw, life)
+        self._took_out(life, gone)
+        held = sum(life.held for life in known)
+        return Kept((life.incarnation, life.first), gone, more=True, held=held)
+
+    def _mark(self, total_s: int, retention_s: float) -> None:
+        newest = self._one("SELECT coalesce(max(ran_s), -1) FROM mark")
+        if newest < 0 or total_s - newest >= retention.mark_every_s(retention_s):
+            self._raw.execute(
+                "INSERT OR REPLACE INTO mark VALUES (?, ?)", (total_s, self._life.base + self.last)
+            )
+        self._raw.execute(
+            "DELETE FROM mark WHERE ran_s < (SELECT max(ran_s) FROM mark WHERE ran_s <= ?)",
+            (total_s - retention_s,),
+        )
+
+    def _old(self, total_s: float, retention_s: float) -> tuple[int, int]:
+        """(incarnation number, sequence) up to which events are older than the retention time."""
+        if retention_s <= 0:
+            return self._number, self.last
+        key = self._one("SELECT coalesce(max(key), 0) FROM mark WHERE ran_s <= ?", (total_s - retention_s,))
+        return key >> SEQUENCE_BITS, key & ((1 << SEQUENCE_BITS) - 1)
 
     def _entered(self, text: bytes, recorded_ms: int) -> tuple[int, bytes, int]:
         """The row of an event at the next place of the current incarnation."""
@@ -355,3 +458,11 @@ class _Transaction:
 @lru_cache(maxsize=ROWS_PER_STATEMENT)
 def _insert_statement(rows: int) -> str:
     return f"INSERT INTO event (key, text, recorded_ms) VALUES {','.join(['(?,?,?)'] * rows)}"
+
+
+@lru_cache(maxsize=ROWS_PER_STATEMENT)
+def _verdict_statement(rows: int) -> str:
+    return (
+        "UPDATE event SET outcome = v.column2, reason = v.column3, movement = v.column4"
+        f" FROM (VALUES {','.join(['(?,?,?,?)'] * rows)}) AS v WHERE key = v.column1 AND outcome IS NULL"
+    )

@@ -1,0 +1,35 @@
+"""Names in a directory, and what they need to be durable."""
+
+import os
+from pathlib import Path
+
+
+def sync_directory(path: Path) -> None:
+    """Make new names, and names that are gone, durable.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def unused(path: Path, word: str) -> Path:
+    """A name beside the file that nothing has yet: NAME.WORD-1, NAME.WORD-2 …"""
+    number = 1
+    while (name := path.with_name(f"{path.name}.{word}-{number}")).exists():
+        number += 1
+    return name
+
+
+def log_of(path: Path) -> Path:
+    """The write-ahead log of a database."""
+    return Path(f"{path}-wal")
+
+
+def index_of(path: Path) -> Path:
+    """The index of that log, which means nothing without the processes that use it."""
+    return Path(f"{path}-shm")

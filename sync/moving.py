@@ -1,0 +1,135 @@
+"""A journal gets a new file: the old one's disk blocks fail, or the operator gave his word for a damaged one.
+
+The one idea: at every moment exactly one file counts, and which one is told by names alone, so that a power
+loss in between is finished at the next start.
+
+    journal.db.moving    a copy that is being made; means nothing, and is thrown away
+    journal.db.moved     the whole copy, synced. It counts as soon as journal.db is gone
+    journal.db.failing-1 the old file, kept aside with its log (damaged-1: see `sync/salvage.py`); never used
+    again
+
+The log goes after its file and before the new one comes: SQLite would play the log of the old file into the new.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from sync.directory import index_of, log_of, sync_directory, unused
+from sync.recorded import JournalDamaged
+
+WORDS: Final = ("failing", "damaged")
+
+# Both files must agree on this after a copy: one row for each start of the agent (of whose keys the upper
+# bits are the number, see `sync/store.py`), and in it every way to lose an event or a part of one. Other
+# tables are small.
+_EVENTS: Final = (
+    "SELECT key >> 40, count(*), min(key), max(key), sum(key & 0xFFFFFF), sum(length(text)), sum(recorded_ms),"
+    " count(outcome), sum(outcome) FROM event GROUP BY 1 ORDER BY 1"
+)
+
+
+def copy_for(path: Path) -> Path:
+    """Where a copy of this journal is made. What is left of an earlier one is thrown away."""
+    moving = path.with_name(f"{path.name}.moving")
+    for remains in (moving, log_of(moving), index_of(moving)):
+        remains.unlink(missing_ok=True)
+    return moving
+
+
+def copy(source: sqlite3.Connection, path: Path) -> Path:
+    """A copy of all that the connection can read, in a new file in the same directory, synced and compared.
+
+    Raises:
+        sqlite3.Error, OSError: the old file cannot be read, or the directory takes no writes.
+        JournalDamaged: the copy is not the same.
+    """
+    moving = copy_for(path)
+    try:
+        source.execute("VACUUM INTO ?", (str(moving),))
+        _sync(moving)
+        _compare(source, moving)
+    except BaseException:
+        moving.unlink(missing_ok=True)
+        raise
+    return moving
+
+
+def put_in_place(moving: Path, path: Path, word: str) -> Path:
+    """Let the copy take the journal's name, and keep the old file aside: its new name.
+
+    Raises:
+        OSError: the directory takes no writes. `finish` goes on from there.
+    """
+    aside = unused(path, word)
+    _sync(moving)
+    moving.replace(_moved(path))
+    sync_directory(path.parent)
+    if path.exists():  # else somebody took it away, and left its log
+        path.replace(aside)
+    sync_directory(path.parent)
+    finish(path)
+    return aside
+
+
+def finish(path: Path) -> None:
+    """Finish what a power loss or an error interrupted; nothing to do otherwise."""
+    moved = _moved(path)
+    if not moved.exists():
+        return
+    if path.exists():  # the old file still has the name, so nothing was recorded in the new one
+        moved.unlink()
+        return
+    if log_of(path).exists():
+        log_of(path).replace(log_of(_owner_of_log(path)))
+    index_of(path).unlink(missing_ok=True)
+    sync_directory(path.parent)
+    moved.replace(path)
+    sync_directory(path.parent)
+
+
+def kept_aside(path: Path) -> list[Path]:
+    """Old files of this journal that are kept aside, newest last."""
+    found = [
+        file
+        for file in path.parent.iterdir()
+        for word in WORDS
+        if file.name.startswith(f"{path.name}.{word}-") and file.name.rpartition("-")[2].isdigit()
+    ]
+    return sorted(found, key=lambda file: file.stat().st_ctime_ns)
+
+
+def _moved(path: Path) -> Path:
+    return path.with_name(f"{path.name}.moved")
+
+
+def _owner_of_log(path: Path) -> Path:
+    """The file that was put aside last; one that has a log already is not it."""
+    aside = kept_aside(path)
+    return aside[-1] if aside and not log_of(aside[-1]).exists() else unused(path, WORDS[0])
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _compare(source: sqlite3.Connection, moving: Path) -> None:
+    made = sqlite3.connect(f"file:{moving}?mode=ro", uri=True, isolation_level=None)
+    try:
+        same = _totals(source) == _totals(made)
+    finally:
+        made.close()
+    if not same:
+        raise JournalDamaged(f"{moving}: the copy differs from the journal. The old file stays in use")
+
+
+def _totals(raw: sqlite3.Connection) -> list[object]:
+    tables = raw.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+    small = [name for name, _ in tables if name != "event" and not name.startswith("sqlite_")]
+    return [
+        tables,
+        *(sorted(raw.execute(f'SELECT * FROM "{name}"')) for name in small),  # noqa: S608 (its own tables)
+        raw.execute(_EVENTS).fetchall(),
+    ]
