@@ -175,7 +175,7 @@ async def test_what_central_said_is_written_down(opened) -> None:
     journal = await reopened(opened, journal)
     assert journal.history == "H1" and journal.queued == 2
     old = (await journal.streams())[0]
-    assert old == Stream(i, last=3, acked=2, safe=1, answered=True, lacking=Ranges([(1, 1), (3, 3)]))
+    assert old == Stream(i, last=3, acked=2, safe=1, lacking=Ranges([(1, 1), (3, 3)]))  # to be answered as a past one
     await journal.record(Record(history="H2", forget_above=((i, 1),), streams=((i, 3, 1, True),)))
     assert journal.queued == 3 and journal.history == "H2"
     assert (await journal.streams())[0].lacking == Ranges([(1, 3)])
@@ -322,9 +322,9 @@ async def test_a_journal_of_another_agent_is_refused(opened) -> None:
 async def test_a_journal_of_another_format_is_refused_by_that_name(opened, tmp_path: Path) -> None:
     await (await opened()).close()
     with sqlite3.connect(tmp_path / "journal.db") as connection:
-        connection.execute("UPDATE meta SET value = '2' WHERE name = 'format'")
+        connection.execute("UPDATE meta SET value = '3' WHERE name = 'format'")
     connection.close()
-    with pytest.raises(JournalError, match="has format 2, and this program knows format 1"):
+    with pytest.raises(JournalError, match="has format 3, and this program knows format 2"):
         await opened()
 
 
