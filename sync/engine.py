@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import UNSET, UnsetType
+
 from sync import messages
 from sync.messages import Ack, Hello, ListedIncarnation, Verdict
 from sync.ranges import Ranges
@@ -24,6 +26,7 @@ STALL_FIRST_S: Final = 5.0  # rule 2: nothing has moved for 5 s …
 STALL_MOST_S: Final = 60.0  # … doubling to 60 s
 PERIODIC_S: Final = 300.0  # rule 1: a new hello at least every 5 minutes
 PERIODIC_JITTER: Final = 0.2  # said up to 20 % earlier, so that agents do not come in step
+ASK_S: Final = 5.0  # what central told and could not be used causes at most one hello in so long
 FOREIGN_S: Final = 1.0  # acks of another history cause at most one hello a second
 READ_EVENTS: Final = 1000  # events read from the journal at once
 MOST_IN_FLIGHT: Final = 10_000  # whatever window central grants: bounds the ids kept in memory
@@ -174,6 +177,7 @@ class Engine:
         self.agent, self.site, self.software = agent, site, software
         self.history = history
         self.reference: int | None = None
+        self.takes: list[messages.TaskType] | UnsetType = UNSET
         self.streams = {stream.incarnation: stream for stream in streams}
         self.current = streams[-1].incarnation
         self.window = 0
@@ -232,6 +236,15 @@ class Engine:
         stream.lack(stream.last + 1, last)
         stream.last = max(stream.last, last)
         return self._send()
+
+    def ask(self, now: float) -> list[Action]:
+        """What central told beside acks cannot be used: a hello says what this agent has."""
+        if not self.online:
+            return []
+        if now - self._said_at >= ASK_S:
+            return self._hello(now, keep_sending=True)
+        self._periodic_at = min(self._periodic_at, self._said_at + ASK_S)  # not dropped: a little later
+        return []
 
     def tick(self, now: float) -> list[Action]:
         """Time has passed."""
@@ -379,6 +392,7 @@ class Engine:
             history=self.history,
             reference=self.reference,
             software=self.software,
+            tasks=self.takes,
             incarnations=[
                 ListedIncarnation(
                     incarnation=stream.incarnation,

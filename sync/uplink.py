@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable
 
 import structlog
+from msgspec import UNSET, UnsetType
 
 from sync import ids, messages
 from sync.engine import Action, Engine, Publish, Read, Record, Reenter, Void
 from sync.journal import Journal, JournalError
-from sync.messages import Ack, Device, Reference, State, Tasks, Unreadable, Verdict
+from sync.messages import Ack, Device, Reference, ReferenceDelta, State, Tasks, Unreadable, Verdict
 from sync.mqtt import Incoming, Link, Settings, Will
 
 TICK_S = 0.25  # the protocol's shortest time is 1 s
@@ -37,6 +38,7 @@ class Uplink:
         on_verdict: central's verdict on one of this agent's events, matched by its id.
         on_reference, on_tasks: the downlink, as it arrives.
         on_change: `online`, `reason` or the queue changed.
+        takes: the types of tasks that stations work on, for `hello`; all when it is not said.
     """
 
     def __init__(
@@ -50,14 +52,15 @@ class Uplink:
         devices: Callable[[], list[Device]],
         reference_version: Callable[[], int | None],
         on_verdict: Callable[[Verdict], None],
-        on_reference: Callable[[Reference], None],
+        on_reference: Callable[[Reference | ReferenceDelta], None],
         on_tasks: Callable[[Tasks], None],
         on_change: Callable[[], None],
+        takes: list[messages.TaskType] | UnsetType = UNSET,
     ) -> None:
         self._journal, self._agent, self._site, self._software = journal, agent, site, software
         self._devices, self._reference_version = devices, reference_version
         self._on_verdict, self._on_reference, self._on_tasks = on_verdict, on_reference, on_tasks
-        self._on_change = on_change
+        self._on_change, self._takes = on_change, takes
         self._topics = {kind: messages.agent_topic(agent, kind) for kind in _OWN_TOPICS}
         self._link = Link(settings, agent, tuple(self._topics.values()), self)
         self._engine: Engine
@@ -88,6 +91,7 @@ class Uplink:
             new_nonce=lambda: ids.nonce(os.urandom),
             random=random.random,
         )
+        self._engine.takes = self._takes
         for incarnation, last in early.items():
             self._appended(incarnation, last)
         self._journal.on_append = self._appended
@@ -107,6 +111,11 @@ class Uplink:
     def publish_state(self) -> None:
         """Something that `state` tells has changed."""
         self._publish_state(self._new_state("online"))
+
+    def ask(self) -> None:
+        """What central told of reference data does not fit: it is to tell anew."""
+        self._engine.reference = self._reference_version()
+        self._do(self._engine.ask(time.monotonic()))
 
     # --- the link's side -------------------------------------------------------------------------------
 
@@ -134,15 +143,22 @@ class Uplink:
             if message.topic == self._topics["acks"]:
                 self._received_ack(messages.decode(message.payload, Ack))
             elif message.topic == self._topics["reference"]:
-                self._on_reference(messages.decode(message.payload, Reference))
+                self._on_reference(messages.decode_reference(message.payload))
             elif message.topic == self._topics["tasks"]:
-                self._on_tasks(messages.decode(message.payload, Tasks))
+                self._received_tasks(messages.decode(message.payload, Tasks))
         except Unreadable as error:
             log.warning(
                 "a message from central cannot be read and is ignored", topic=message.topic, error=str(error)
             )
         finally:  # the broker hands over only so many that are not acknowledged
             message.acknowledge()
+
+    def _received_tasks(self, tasks: Tasks) -> None:
+        """Tasks of another history are from before a restore, or come before the ack that tells of it: the answer to
+        the hello that is said then brings them again.
+        """
+        if tasks.history in (UNSET, self._engine.history):
+            self._on_tasks(tasks)
 
     def _received_ack(self, ack: Ack) -> None:
         self._engine.reference = self._reference_version()
