@@ -1,23 +1,25 @@
 """The reference data kept on site: items, locations, operators and open documents.
 
-The one idea: a snapshot is used only when it is whole and durable. Until then, and after a boot without network,
-the one before it answers.
+The one idea: a version is used, and claimed, only when it is whole and durable: a snapshot with all its parts, or the
+version before with a delta. Until then, and after a boot without network, the one before it answers.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
 
 from agent import files
-from sync.messages import Document, Item, Location, Operator, Reference
+from sync.messages import Document, Item, Location, Operator, Reference, ReferenceDelta
 
 MOST_PARTS: Final = (
     2_000  # of one snapshot; at 256 KiB each far more than a site has. A larger one is refused
 )
+MOST_TOLD: Final = 100  # deltas that wait for the disk, of 256 KiB each at most
 FORMAT: Final = 1
 
 log = structlog.get_logger()
@@ -149,52 +151,134 @@ def _join(parts: Iterable[Reference]) -> Stored:
     )
 
 
+def advance(stored: Stored | None, told: Iterable[Stored | ReferenceDelta]) -> tuple[Stored | None, bool]:
+    """What is known after all of these, in order, and whether something is missing in between. Pure.
+
+    A delta applies to the version that it names and to no other: what does not fit is dropped, and so is what follows
+    it. A snapshot replaces everything, also by an older version: its central was restored, or parts came late.
+    """
+    at, lists, gap = stored, _lists(stored or NOTHING), False
+    for one in told:
+        if isinstance(one, Stored):
+            at, lists, gap = one, _lists(one), False
+        elif at is None or one.from_ != at.version:
+            gap = gap or at is None or one.version != at.version  # what was told twice is no gap
+        else:
+            at = msgspec.structs.replace(at, version=one.version)
+            _change(lists, one)
+    if at is None or at is stored:
+        return stored, gap
+    return msgspec.structs.replace(at, **_in_order(lists)), gap
+
+
+def _lists(stored: Stored) -> dict[str, dict[str, Any]]:
+    return {
+        "items": {one.sku: one for one in stored.items},
+        "locations": {one.id: one for one in stored.locations},
+        "operators": {one.id: one for one in stored.operators},
+        "documents": {one.id: one for one in stored.documents},
+    }
+
+
+def _change(lists: dict[str, dict[str, Any]], delta: ReferenceDelta) -> None:
+    upsert, remove = delta.upsert, delta.remove
+    for name, gone in (
+        ("items", remove.items),
+        ("locations", remove.locations),
+        ("operators", remove.operators),
+        ("documents", remove.documents),
+    ):
+        for key in gone:
+            lists[name].pop(key, None)
+    lists["items"].update((one.sku, one) for one in upsert.items)
+    lists["locations"].update((one.id, one) for one in upsert.locations)
+    lists["operators"].update((one.id, one) for one in upsert.operators)
+    lists["documents"].update((one.id, one) for one in upsert.documents)
+
+
+def _in_order(lists: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
+    """As a snapshot has them. Documents stay in the order in which they were told of: the oldest first."""
+    return {
+        "items": sorted(lists["items"].values(), key=lambda one: one.sku),
+        "locations": sorted(lists["locations"].values(), key=lambda one: (one.walk_order, one.id)),
+        "operators": sorted(lists["operators"].values(), key=lambda one: one.id),
+        "documents": list(lists["documents"].values()),
+    }
+
+
 class ReferenceData:
     """What the agent knows now. `version` is None until a snapshot is whole and in its file.
 
     Args:
         path: the file.
-        on_change: called on the event loop when a new snapshot is in use.
+        on_change: called on the event loop when another version is in use.
+        on_gap: called on the event loop when something was told that does not fit: central is to be asked.
     """
 
-    def __init__(self, path: Path, on_change: Callable[[], None] = lambda: None) -> None:
-        self._path, self._on_change = path, on_change
+    def __init__(
+        self,
+        path: Path,
+        on_change: Callable[[], None] = lambda: None,
+        on_gap: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._path, self._on_change, self._on_gap = path, on_change, on_gap
         self._collector = Collector()
-        self._arrived: asyncio.Queue[Stored] = asyncio.Queue(1)
-        self.version: int | None = None
+        self._told: deque[Stored | ReferenceDelta] = deque()
+        self._wake = asyncio.Event()
+        self._stored: Stored | None = None
         self.now = Lookups(NOTHING)
+
+    @property
+    def version(self) -> int | None:
+        """Of what is in the file."""
+        return self._stored.version if self._stored is not None else None
 
     def load(self) -> None:
         """Read the file, once, at start. Without it, or when it is damaged, the agent knows nothing yet."""
         stored = files.load(self._path, Stored)
         if stored is not None and stored.format == FORMAT:
-            self.version, self.now = stored.version, Lookups(stored)
+            self._stored, self.now = stored, Lookups(stored)
 
-    def receive(self, part: Reference) -> None:
-        """Take a part from central. Of whole snapshots that wait for the disk, the newest counts."""
-        whole = self._collector.add(part)
-        if whole is None:
+    def receive(self, told: Reference | ReferenceDelta) -> None:
+        """Take what central tells. What waits for the disk is bounded: above, it is dropped and asked for again."""
+        one = self._collector.add(told) if isinstance(told, Reference) else told
+        if one is None:
             return
-        if self._arrived.full():
-            self._arrived.get_nowait()
-        self._arrived.put_nowait(whole)
+        if isinstance(one, Stored):
+            self._told.clear()  # it replaces whatever they would change
+        if len(self._told) >= MOST_TOLD:
+            self._on_gap()
+            return
+        self._told.append(one)
+        self._wake.set()
 
     async def run(self) -> None:
-        """Make snapshots durable as they become whole, then use them; for ever."""
+        """Make what is told durable, then use it; for ever. Several changes at once are one write."""
         while True:
-            whole = await self._arrived.get()
+            await self._wake.wait()
+            self._wake.clear()
+            told = list(self._told)
+            self._told.clear()
             try:
-                lookups = await asyncio.to_thread(self._keep, whole)
+                kept = await asyncio.to_thread(self._keep, told)
             except OSError as error:
                 # Not in use, and its version not claimed: central sends it again after the next hello.
                 log.error(
                     "reference data cannot be kept; check the disk", file=str(self._path), error=str(error)
                 )
                 continue
-            self.version, self.now = whole.version, lookups
-            log.info("reference data in use", version=whole.version, items=len(whole.items))
-            self._on_change()
+            stored, lookups, gap = kept
+            if stored is not self._stored and stored is not None and lookups is not None:
+                self._stored, self.now = stored, lookups
+                log.info("reference data in use", version=stored.version, items=len(stored.items))
+                self._on_change()
+            if gap:
+                log.info("a change of reference data does not fit; central is asked", version=self.version)
+                self._on_gap()
 
-    def _keep(self, whole: Stored) -> Lookups:
-        files.replace(self._path, msgspec.json.encode(whole))
-        return Lookups(whole)
+    def _keep(self, told: list[Stored | ReferenceDelta]) -> tuple[Stored | None, Lookups | None, bool]:
+        stored, gap = advance(self._stored, told)
+        if stored is None or stored is self._stored:
+            return stored, None, gap
+        files.replace(self._path, msgspec.json.encode(stored))
+        return stored, Lookups(stored), gap

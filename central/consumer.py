@@ -191,7 +191,7 @@ class Consumer:
         acks: list[Ack] = await self._submit(AnswerHello(hello))
         for ack in acks:
             self._send(agent, ack)
-        await self._downlink.greet(hello)
+        await self._downlink.greet(hello, acks[0].history)
         message.acknowledge()
 
     async def _state(self, agent: str, message: Incoming) -> None:

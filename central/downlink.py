@@ -22,6 +22,9 @@ RECENT_S: Final = 600.0  # agents heard of within are told of changes; they say 
 REFERENCE_EVERY_S: Final = 1.0  # contract of this program: changes of reference data are told together
 REFERENCE_WATCH_S: Final = 2.0  # what another process changed (`tallyman central operator`) is seen so late
 TASKS_EVERY_S: Final = 0.1
+MOST_UPDATES: Final = (
+    50  # ways from a version to the present one that are kept; the oldest goes, and is made again
+)
 OVERLAP_US: Final = (
     10_000_000  # transactions begin before they commit; what changed just before is told again
 )
@@ -59,7 +62,10 @@ class Downlink:
         clock: Callable[[], float],
     ) -> None:
         self._publish, self._when_up, self._agents, self._clock = publish, when_up, agents, clock
-        self._snapshot: reference.Snapshot | None = None
+        self._version: int | None = None
+        self._updates: dict[int | None, reference.Update] = {}
+        self._snapshot_bytes: int | None = None
+        self._building = asyncio.Lock()
         self._reference_changed = asyncio.Event()
         self._tasks_changed = asyncio.Event()
         self._task_sites: set[str] = set()
@@ -73,9 +79,9 @@ class Downlink:
             group.create_task(self._tell(self._tasks_changed, self._tell_tasks, TASKS_EVERY_S))
             group.create_task(self._watch_reference())
 
-    async def greet(self, hello: Hello) -> None:
-        """An agent has said what it has: send what it lacks."""
-        await self._bring_up_to_date(hello.agent, hello.reference)
+    async def greet(self, hello: Hello, history: str) -> None:
+        """An agent has said what it has: send what it lacks. `history`: the present one."""
+        await self._bring_up_to_date(hello.agent, hello.reference if hello.history == history else None)
         for payload in await self._when_up(
             lambda connection: reference.site_tasks(connection, hello.site, now_us(connection))
         ):
@@ -102,23 +108,36 @@ class Downlink:
         while True:
             await asyncio.sleep(REFERENCE_WATCH_S)
             version = await self._when_up(views.reference_version)
-            if self._snapshot is not None and self._snapshot.version != version:
+            if self._version is not None and self._version != version:
                 self._reference_changed.set()
 
     async def _tell_reference(self) -> None:
-        self._snapshot = None
+        self._updates.clear()
         for agent in self._recent():
             await self._bring_up_to_date(agent, self._agents[agent].reference)
 
     async def _bring_up_to_date(self, agent: str, has: int | None) -> None:
-        """Send the snapshot, all its parts, when the agent has another version."""
-        snapshot = self._snapshot
-        if snapshot is None:
-            snapshot = self._snapshot = await self._when_up(reference.snapshot)
-        if has != snapshot.version:
-            for part in snapshot.parts:
-                self._publish(agent_topic(agent, "reference"), part)
-        self._agents[agent] = replace(self._agents[agent], reference=snapshot.version)
+        """Send what changed since the version that the agent has, or the snapshot, all its parts."""
+        update = await self._update(has)
+        for payload in update.payloads:
+            self._publish(agent_topic(agent, "reference"), payload)
+        self._agents[agent] = replace(self._agents[agent], reference=update.version)
+
+    async def _update(self, has: int | None) -> reference.Update:
+        """Made once for all agents that have the same."""
+        async with self._building:
+            update = self._updates.get(has)
+            if update is None:
+                update = await self._when_up(
+                    lambda connection: reference.update(connection, has, self._snapshot_bytes)
+                )
+                if len(self._updates) >= MOST_UPDATES:
+                    del self._updates[next(iter(self._updates))]
+                self._updates[has] = update
+                self._version = update.version
+                if update.whole:
+                    self._snapshot_bytes = update.size
+            return update
 
     async def _tell_tasks(self) -> None:
         sites, self._task_sites = self._task_sites, set()

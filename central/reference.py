@@ -1,11 +1,12 @@
 """What agents keep for working without network: items, locations, operators, open documents, and their tasks.
 
-The idea: a snapshot is one version, read at once and cut into parts that fit a message; tasks are told by their
-ids, the newer replacing the older.
+The idea: a snapshot is one version, read at once and cut into parts that fit a message. A delta is what the log says
+changed since a version, each thing as it is now; cut, its pieces are deltas that follow each other. Tasks are told by
+their ids, the newer replacing the older.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 
 from central import tables
 from central.ledger import views
+from central.ledger.changes import LISTED
 from sync.messages import (
     MAX_DOWNWARD_BYTES,
     Document,
@@ -24,13 +26,17 @@ from sync.messages import (
     Message,
     Operator,
     Reference,
+    ReferenceDelta,
+    Remove,
     Task,
     Tasks,
+    Upsert,
     encode,
 )
 
 T = TypeVar("T", bound=Message)
 
+MOST_CHANGES: Final = 10_000  # in one delta; what changed more gets the snapshot
 ROOM_BYTES: Final = MAX_DOWNWARD_BYTES - 1024  # what the lists of one message may take
 RECENT_US: Final = 7 * 24 * 3600 * 1_000_000
 """Tasks that ended are told for so long, to agents that were away."""
@@ -40,15 +46,22 @@ LINES_BYTES: Final = ROOM_BYTES - 16 * 1024  # what they may take beside the nam
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One version of the reference data, ready to send."""
+class Update:
+    """What brings an agent to a version of the reference data, ready to send: a snapshot's parts, or deltas."""
 
     version: int
-    parts: tuple[bytes, ...]
+    payloads: tuple[bytes, ...] = ()
+    whole: bool = False
+    """It is a snapshot."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return sum(map(len, self.payloads))
 
 
-def snapshot(connection: sa.Connection) -> Snapshot:
-    """The reference data as it is in this snapshot. What nobody has registered yet stays unknown to agents."""
+def snapshot(connection: sa.Connection) -> Update:
+    """The reference data as it is now. What nobody has registered yet stays unknown to agents."""
     version, as_of = views.reference_version(connection), views.last_movement(connection)
     lists: dict[str, Sequence[Message]] = {
         "items": _items(connection),
@@ -63,7 +76,78 @@ def snapshot(connection: sa.Connection) -> Snapshot:
         cut: dict[str, Any] = {name: [one for kind, one in chunk if kind == name] for name in lists}
         part = Reference(version=version, as_of=as_of, part=number, parts=len(chunks), **cut)
         parts.append(encode(part))
-    return Snapshot(version, tuple(parts))
+    return Update(version, tuple(parts), whole=True)
+
+
+def delta(connection: sa.Connection, since: int) -> Update | None:
+    """What changed since a version; None when that is not known: too long ago, or of another database, or too much.
+
+    A piece claims the version of the last change in it. What changed several times comes with the first of them, as
+    it is now: so an agent never has anything older than the version that it claims.
+    """
+    c = tables.reference_change.c
+    if connection.scalar(sa.select(c.version).where(c.version == since)) is None:
+        return None
+    query = sa.select(tables.reference_change).where(c.version > since).order_by(c.version)
+    rows = connection.execute(query.limit(MOST_CHANGES + 1)).all()
+    if len(rows) > MOST_CHANGES:
+        return None
+    first: dict[tuple[str, str], int] = {}
+    for row in rows:
+        first.setdefault((row.list, row.id), row.version)
+    found = _found(connection, first)
+    pieces = _chunks(list(first), lambda key: len(encode(found[key])) if key in found else _name_bytes(key))
+    payloads, at = [], since
+    for number, piece in enumerate(pieces, 1):
+        to = rows[-1].version if number == len(pieces) else first[piece[-1]]
+        payloads.append(encode(_piece(at, to, piece, found)))
+        at = to
+    return Update(at, tuple(payloads))
+
+
+def _found(connection: sa.Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Message]:
+    """Those of (list, id) that agents are told of, as they are now."""
+    wanted: dict[str, list[str]] = {}
+    for name, key in keys:
+        wanted.setdefault(name, []).append(key)
+    return {
+        **{("items", one.sku): one for one in _items(connection, wanted.get("items", []))},
+        **{("locations", one.id): one for one in _locations(connection, wanted.get("locations", []))},
+        **{("operators", one.id): one for one in _operators(connection, wanted.get("operators", []))},
+        **{("documents", one.id): one for one in _documents(connection, wanted.get("documents", []))},
+    }
+
+
+def _name_bytes(key: tuple[str, str]) -> int:
+    return len(msgspec.json.encode(key[1]))
+
+
+def _piece(
+    since: int, to: int, keys: Sequence[tuple[str, str]], found: Mapping[tuple[str, str], Message]
+) -> ReferenceDelta:
+    upsert: dict[str, Any] = {}
+    remove: dict[str, list[str]] = {}
+    for key in keys:
+        if key in found:
+            upsert.setdefault(key[0], []).append(found[key])
+        else:
+            remove.setdefault(key[0], []).append(key[1])
+    return ReferenceDelta(from_=since, version=to, upsert=Upsert(**upsert), remove=Remove(**remove))
+
+
+def update(connection: sa.Connection, has: int | None, snapshot_bytes: int | None) -> Update:
+    """What brings an agent that has this version to the present one: deltas if they are the smaller way.
+
+    `snapshot_bytes`: about as much as a snapshot takes, where one was made before.
+    """
+    version = views.reference_version(connection)
+    if has == version:
+        return Update(version)
+    changes = delta(connection, has) if has is not None else None
+    if changes is not None and snapshot_bytes is not None and changes.size <= snapshot_bytes:
+        return changes
+    whole = snapshot(connection)
+    return changes if changes is not None and changes.size <= whole.size else whole
 
 
 def _chunks(rows: Sequence[Any], size: Callable[[Any], int]) -> list[list[Any]]:
@@ -80,31 +164,37 @@ def _chunks(rows: Sequence[Any], size: Callable[[Any], int]) -> list[list[Any]]:
     return chunks
 
 
-def _items(connection: sa.Connection) -> list[Item]:
+def _only(query: sa.Select[Any], column: sa.Column[Any], ids: Sequence[str] | None) -> sa.Select[Any]:
+    return query if ids is None else query.where(column.in_(ids))
+
+
+def _items(connection: sa.Connection, ids: Sequence[str] | None = None) -> list[Item]:
     g = tables.item_gtin.c
     gtins: dict[str, list[Gtin]] = {}
-    for row in connection.execute(sa.select(tables.item_gtin).order_by(g.quantity, g.gtin)):
+    labels = _only(sa.select(tables.item_gtin), g.sku, ids).order_by(g.quantity, g.gtin)
+    for row in connection.execute(labels):
         gtins.setdefault(row.sku, []).append(Gtin(gtin=row.printed, quantity=row.quantity))
     i = tables.item.c
-    query = sa.select(tables.item).where(i.provisional.is_(False)).order_by(i.sku)
+    query = _only(sa.select(tables.item), i.sku, ids).where(i.provisional.is_(False)).order_by(i.sku)
     return [
         Item(sku=row.sku, name=row.name, gtins=gtins.get(row.sku, []), tracking=row.tracking, scale=row.scale)
         for row in connection.execute(query)
     ]
 
 
-def _locations(connection: sa.Connection) -> list[Location]:
+def _locations(connection: sa.Connection, ids: Sequence[str] | None = None) -> list[Location]:
     c = tables.location.c
-    query = sa.select(tables.location).where(c.provisional.is_(False)).order_by(c.walk_order, c.id)
+    query = _only(sa.select(tables.location), c.id, ids).where(c.provisional.is_(False))
+    query = query.order_by(c.walk_order, c.id)
     return [
         Location(id=row.id, site=row.site, zone=row.zone, walk_order=row.walk_order, gln=row.gln)
         for row in connection.execute(query)
     ]
 
 
-def _operators(connection: sa.Connection) -> list[Operator]:
+def _operators(connection: sa.Connection, ids: Sequence[str] | None = None) -> list[Operator]:
     c = tables.operator.c
-    query = sa.select(tables.operator).where(c.provisional.is_(False)).order_by(c.id)
+    query = _only(sa.select(tables.operator), c.id, ids).where(c.provisional.is_(False)).order_by(c.id)
     return [
         Operator(
             id=row.id, name=row.name, badge=row.badge, pin_hash=row.pin_hash, roles=json.loads(row.roles)
@@ -113,17 +203,17 @@ def _operators(connection: sa.Connection) -> list[Operator]:
     ]
 
 
-def _documents(connection: sa.Connection) -> list[Document]:
+def _documents(connection: sa.Connection, ids: Sequence[str] | None = None) -> list[Document]:
     """Open documents that have something left to do; an order that was shipped whole has not."""
     d, t = tables.document.c, tables.document_line.c
     query = (
-        sa.select(tables.document)
-        .where(d.status == "open", d.type.in_(("purchase_order", "order", "transfer", "return")))
+        _only(sa.select(tables.document), d.id, ids)
+        .where(d.status == "open", d.type.in_(LISTED))
         .order_by(d.created_us, d.id)
     )
     found = connection.execute(query).all()
     lines: dict[str, list[Any]] = {}
-    chosen = sa.select(d.id).where(d.status == "open", d.type != "provisional")
+    chosen = _only(sa.select(d.id), d.id, ids).where(d.status == "open", d.type != "provisional")
     for row in connection.execute(
         sa.select(tables.document_line).where(t.document.in_(chosen), t.ordered > 0).order_by(t.sku)
     ):

@@ -31,6 +31,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Status = Literal["online", "offline"]
 Outcome = Literal["accepted", "discrepant", "rejected", "conflict"]
 
+TaskType = Literal["pick", "count", "resolve"]
 
 class Unreadable(Exception):
     """This payload is not what the contract says; the text names the place and the reason."""
@@ -65,6 +66,8 @@ class Hello(Message, frozen=True, kw_only=True):
     """The version of the reference data that the agent has."""
     software: str
     incarnations: Annotated[list[ListedIncarnation], msgspec.Meta(min_length=1, max_length=MAX_INCARNATIONS)]
+    tasks: list[TaskType] | msgspec.UnsetType = msgspec.UNSET
+    """The types of tasks that are worked on at its stations; left out: all."""
 
 
 class Device(Message, frozen=True, kw_only=True, omit_defaults=True):
@@ -206,10 +209,9 @@ class Document(Message, frozen=True, kw_only=True, omit_defaults=True):
     channel: str | None = None
 
 
-class Reference(Message, frozen=True, kw_only=True):
+class Reference(Message, frozen=True, kw_only=True, tag_field="kind", tag="snapshot"):
     """One part of a full snapshot of the reference data. Parts count from 1."""
 
-    kind: Literal["snapshot"] = "snapshot"
     version: Count
     as_of: Count
     """The last movement number that central had booked."""
@@ -222,10 +224,38 @@ class Reference(Message, frozen=True, kw_only=True):
 
 
 class Task(Message, frozen=True, kw_only=True, omit_defaults=True):
+class Upsert(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """New or changed reference data."""
+
+    items: list[Item] = []
+    locations: list[Location] = []
+    operators: list[Operator] = []
+    documents: list[Document] = []
+
+
+class Remove(Message, frozen=True, kw_only=True, omit_defaults=True):
+    """Reference data that is gone, by id."""
+
+    items: list[Name] = []
+    locations: list[Name] = []
+    operators: list[Name] = []
+    documents: list[Name] = []
+
+
+class ReferenceDelta(Message, frozen=True, kw_only=True, tag_field="kind", tag="delta"):
+    """What changed in the reference data between two versions."""
+
+    from_: Count = msgspec.field(name="from")
+    """The version that this changes; an agent with another one drops it and says a new hello."""
+    version: Count
+    upsert: Upsert
+    remove: Remove
+
+
     """Work for a person at the agent's site. `quantity` is the whole task, not what is left of it."""
 
     task: Name
-    type: Literal["pick", "count", "resolve"]
+    type: TaskType
     lease_until: str | None
     status: Literal["open", "cancelled"]
     document: str | None
@@ -235,6 +265,8 @@ class Task(Message, frozen=True, kw_only=True, omit_defaults=True):
     lot: str | None = None
     text: str | None = None
 
+    holder: str | None = None
+    """The other agent that it is with: it is open, and for this agent as good as cancelled."""
 
 class Tasks(Message, frozen=True, kw_only=True):
     """Tasks by their ids: the newer `as_of` replaces what the agent has under the same id."""
@@ -242,6 +274,13 @@ class Tasks(Message, frozen=True, kw_only=True):
     as_of: Count
     tasks: list[Task]
 
+    history: str | msgspec.UnsetType = msgspec.UNSET
+    """The one that `as_of` counts in."""
+    lease_s: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+    """Seconds from now until the leases end that this message tells of: for agents whose clock is wrong."""
+    part: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
+    """Of all that is open: what none of the parts, told one after the other, mentions is over."""
+    parts: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
 
 class Command(Message, frozen=True, kw_only=True):
     """Something central asks of the agent's program."""
@@ -284,6 +323,19 @@ def decode_batch(payload: bytes) -> list[Event]:
     """
     check_size(payload, MAX_UPWARD_BYTES)
     try:
+def decode_reference(payload: bytes) -> Reference | ReferenceDelta:
+    """A part of a snapshot, or a delta.
+
+    Raises:
+        Unreadable: it is neither.
+    """
+    check_size(payload, MAX_DOWNWARD_BYTES)
+    try:
+        return _reference.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(f"no reference data: {error}") from error
+
+
         events = _events.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(f"not a batch of events: {error}") from error

@@ -286,8 +286,12 @@ class Books:
     """Incarnations in the database that name this predecessor."""
     histories: frozenset[str] = frozenset()
     """Every history there ever was."""
+    history_found: str = ""
+    """The current one when this transaction began."""
 
     def __post_init__(self) -> None:
+    backups: bool = False
+    """Whether there is a backup that is counted on."""
         undo = self.undo
         self.agents: Rows[str, AgentRow] = Rows(undo)
         self.cursors: Rows[str, Cursor] = Rows(undo)
@@ -307,8 +311,6 @@ class Books:
         self.shelved: Rows[Shelf, tuple[Shelved, ...]] = Rows(undo)
         self.movements: Rows[str, Movement] = Rows(undo)
         self.corrections: Rows[str, frozenset[str]] = Rows(undo)
-        self.reference: Rows[str, int] = Rows(undo)
-        self.reference.load("version", 0)
 
     def lines_of(self, document: str) -> list[tuple[Line, Totals]]:
         """The lines of a document, by SKU."""
@@ -332,10 +334,6 @@ class Books:
         self.history = self.new_id()
         self.new_histories.append((self.history, cause))
         self.histories |= {self.history, foreign or self.history}
-
-    def touch_reference(self) -> None:
-        """What agents keep for working without network has changed."""
-        self.reference.put("version", self.reference["version"] + 1)
 
     def savepoint(self) -> tuple[int, ...]:
         """Where to roll back to."""

@@ -59,7 +59,6 @@ def put_item(books: Books, command: PutItem) -> Finish:
     books.items.put(command.sku, row)
     if old is None or old.provisional:
         books.note(Close("unknown_item", command.sku), None)
-    books.touch_reference()
     return _done(bodies.item(command.sku, row), created=old is None or old.provisional)
 
 
@@ -76,7 +75,6 @@ def put_location(books: Books, command: PutLocation) -> Finish:
     books.locations.put(command.id, row)
     if old is None or old.provisional:
         books.note(Close("unknown_location", command.id), None)
-    books.touch_reference()
     return _done(bodies.location(command.id, row), created=old is None or old.provisional)
 
 
@@ -87,7 +85,6 @@ def put_operator(books: Books, command: PutOperator) -> Finish:
     books.operators.put(command.id, row)
     if old is None or old.provisional:
         books.note(Close("unknown_operator", command.id), None)
-    books.touch_reference()
     return _done(bodies.operator(command.id, row), created=old is None or old.provisional)
 
 
@@ -122,7 +119,6 @@ def open_purchase_order(books: Books, command: OpenPurchaseOrder) -> Finish:
         books.note(judged, None)
     if old is not None:
         books.note(Close("unknown_document", command.id), None)
-    books.touch_reference()
     return _done(bodies.purchase_order(command.id, new, books.lines_of(command.id)), created=True)
 
 

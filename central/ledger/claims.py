@@ -275,7 +275,6 @@ def _commit_lines(
         _allocate(books, name, shelf, needed[sku])
     if old is not None and old.type == "provisional":
         books.note(Close("unknown_document", name), None)
-    books.touch_reference()
 
 
 def _allocate(books: Books, document: str, shelf: Shelf, quantity: int) -> None:
@@ -308,7 +307,6 @@ def cancel_order(books: Books, command: CancelOrder) -> Finish:
         for name, task in list(books.tasks.items()):
             if task.document == command.id and task.status == "open":
                 books.tasks.put(name, replace(task, status="cancelled", changed_us=books.now_us))
-        books.touch_reference()
     elif row.status != "cancelled":
         raise RefusedError("not-active", f"order {command.id} is {row.status}", id=command.id)
     return _done(bodies.order(command.id, books.documents[command.id], books.lines_of(command.id)))
@@ -319,7 +317,6 @@ def close_purchase_order(books: Books, command: ClosePurchaseOrder) -> Finish:
     row = _document(books, command.id, "purchase_order")
     if row.status == "open":
         books.documents.put(command.id, replace(row, status="closed"))
-        books.touch_reference()
     lines = books.lines_of(command.id)
     return _done(bodies.purchase_order(command.id, books.documents[command.id], lines))
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from central import database, tables
+from central.ledger import changes
 from central.ledger.accounts import Account
 from central.ledger.books import Books, Movement, Open, Rows
 from central.ledger.store import Again, Store
@@ -43,6 +44,12 @@ _COUNT = (
     .where(tables.counter.c.name == sa.bindparam("counted"))
     .values(value=tables.counter.c.value + sa.bindparam("by", type_=sa.BigInteger))
     .returning(tables.counter.c.value)
+)
+
+_SET = (
+    sa.update(tables.counter)
+    .where(tables.counter.c.name == sa.bindparam("counted"))
+    .values(value=sa.bindparam("to", type_=sa.BigInteger))
 )
 
 
@@ -77,9 +84,7 @@ class Scribe:
         self._documents()
         self._physical()
         self._discrepancies()
-        changed = any(True for _ in books.reference.changed())
-        if changed:
-            self._count("reference", 1)
+        changed = self._reference()
         numbers = self._movements()
         sites = frozenset(task.site for _, _, task in books.tasks.changed())
         fresh = tuple(books.new_movements)
@@ -263,6 +268,24 @@ class Scribe:
 
     def _movements(self) -> dict[str, int | None]:
         books = self.books
+    def _reference(self) -> bool:
+        """Log what agents have to hear of; whether there is anything."""
+        found = changes.changed(self.books)
+        if not found:
+            return False
+        table = tables.reference_change
+        count = changes.counted(self._count("reference", 0))
+        low = changes.low_bits(self.books.new_id())
+        rows = [
+            {"version": changes.version_of(number, low), "list": name, "id": key}
+            for number, (name, key) in enumerate(found, count + 1)
+        ]
+        self.store.connection.execute(_SET, {"counted": "reference", "to": rows[-1]["version"]})
+        self._insert(table, rows)
+        too_old = changes.version_of(max(0, count + len(rows) - changes.KEPT_CHANGES), 0)
+        self.store.connection.execute(sa.delete(table).where(table.c.version < too_old))
+        return True
+
         fresh = books.new_movements
         count = sum(one.numbered for one in fresh)
         last = self._count("movement", count) if count else 0

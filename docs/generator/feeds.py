@@ -1,6 +1,6 @@
 """The shapes of what central publishes for everybody, which no program of ours decodes: so they live here.
 
-Source: docs/contract.md, sections 3 (reference-delta) and 7; the tests hold central's real output against them.
+Source: docs/contract.md, section 7; the tests hold central's real output against them.
 """
 
 from typing import Annotated, Literal
@@ -8,36 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from sync.messages import Count, Document, Item, Location, Message, Name, Operator
-
-
-class Upsert(Message, kw_only=True, frozen=True, omit_defaults=True):
-    """New or changed reference data."""
-
-    items: list[Item] | UnsetType = UNSET
-    locations: list[Location] | UnsetType = UNSET
-    operators: list[Operator] | UnsetType = UNSET
-    documents: list[Document] | UnsetType = UNSET
-
-
-class Remove(Message, kw_only=True, frozen=True, omit_defaults=True):
-    """Reference data that is gone, by id."""
-
-    items: list[Name] | UnsetType = UNSET
-    locations: list[Name] | UnsetType = UNSET
-    operators: list[Name] | UnsetType = UNSET
-    documents: list[Name] | UnsetType = UNSET
-
-
-class ReferenceDelta(Message, kw_only=True, frozen=True):
-    """What changed in the reference data between two versions."""
-
-    kind: Literal["delta"] = "delta"
-    from_: Count = msgspec.field(name="from")
-    """The version that this changes; an agent with another one drops it and says a new hello."""
-    version: Count
-    upsert: Upsert
-    remove: Remove
+from sync.messages import Count, Message, Name
 
 
 class Levels(Message, kw_only=True, frozen=True):

@@ -30,7 +30,7 @@ MODELS: dict[str, Any] = {
     "reply": messages.Reply,
     "ack": messages.Ack,
     "reference": messages.Reference,
-    "reference-delta": feeds.ReferenceDelta,
+    "reference-delta": messages.ReferenceDelta,
     "tasks": messages.Tasks,
     "command": messages.Command,
     "stock": feeds.Stock,
