@@ -295,6 +295,7 @@ class Command(Message, frozen=True, kw_only=True):
 Decoded = TypeVar("Decoded")
 _encoder = msgspec.json.Encoder()
 _events = msgspec.json.Decoder(list[Event])
+_reference: msgspec.json.Decoder[Reference | ReferenceDelta] = msgspec.json.Decoder(Reference | ReferenceDelta)
 
 
 def encode(message: Message | Event) -> bytes:
