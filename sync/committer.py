@@ -1,13 +1,16 @@
 """What becomes durable together, and who may hear of it: the decisions of the journal's writer, without its thread.
 
 The idea: a group is one commit, and only what was committed for certain is told. After any failure what can be read
-proves nothing; before the next group the file is opened anew and has to show that it takes writes.
+proves nothing; before the next group the file is opened anew and has to show that it takes writes
+(`sync/mending.py`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from sync.condition import Condition
+from sync.mending import Mender
 from sync.recorded import Draft, EventTooLarge, JournalError
 from sync.store import ROWS_PER_STATEMENT, Store
 
@@ -41,7 +44,7 @@ class Committer:
 
     def __init__(self, store: Store, now_ms: Callable[[], int]) -> None:
         self.store, self._now_ms = store, now_ms
-        self._suspect = False
+        self._mender = Mender(store)
         self.told = ("", 0)
         """(incarnation, last sequence) of what is durable for certain."""
         self.queued = 0
@@ -49,27 +52,49 @@ class Committer:
         self.history: str | None = None
         """The history that the verdicts belong to; None before the first answer ever."""
 
+    @property
+    def condition(self) -> Condition | None:
+        """Why scans are refused, or may be soon; None: all is well. `commit([])` looks again."""
+        return self._mender.condition
+
+    @property
+    def moved_from(self) -> str:
+        """The old file, when the journal got a new one since the start; empty: it did not."""
+        return self._mender.moved_from
+
     def open(self) -> None:
         """Open the store, which begins a new incarnation, durably."""
-        self.store.open()
+        self._mender.open()
         self._committed()
 
     def commit(self, group: Sequence[Request[Who, Any]]) -> list[Answer[Who]]:
         """Commit them together; the answers may be told when this returns. A group that fails fails whole."""
+        refused: list[Answer[Who]] = []
         try:
-            if self._suspect:
-                self.store.recover(*self.told)
-                self._suspect = False
-                self._committed()
+            if self._mender.condition is not None:
+                self._mender.mend(*self.told, self._committed)
+                group, refused = self._admit(group)
             answers = self._apply(group)
+            if not self.store.files.is_in_place():
+                raise JournalError(f"{self.store.path}: somebody took the journal's file or its log away")
             self._committed()
         except Exception as error:  # noqa: BLE001 (whatever it is: nobody may see OK, and the writer must live)
-            self._suspect = True
-            failure = JournalError(
-                f"{self.store.path}: not recorded ({error}). Check the disk, then scan again"
-            )
-            return [(request, failure) for request in group]
-        return answers
+            failure = self._mender.failed(error)
+            return [*refused, *((request, failure) for request in group)]
+        return [*refused, *answers]
+
+    def _admit(
+        self, group: Sequence[Request[Who, Any]]
+    ) -> tuple[Sequence[Request[Who, Any]], list[Answer[Who]]]:
+        """On a full disk only what makes room or settles something."""
+        condition = self.condition
+        if condition is None or not condition.refuses:
+            return group, []
+        refusal = JournalError(condition.text)
+        return (
+            [request for request in group if request.work is not None],
+            [(request, refusal) for request in group if request.work is None],
+        )
 
     def _committed(self) -> None:
         """What the store says of itself is durable now; before the commit nobody may hear of it, for it can fail."""

@@ -119,6 +119,10 @@ class Files:
         """
         return self._found() == self._used
 
+    def is_named(self) -> bool:
+        """Whether the file itself still has its name, whatever became of its log."""
+        return self._used is None or (self.path.exists() and self.path.stat().st_ino == self._used[0])
+
     def _found(self) -> tuple[int, int] | None:
         try:
             return os.stat(self.path).st_ino, os.stat(f"{self.path}-wal").st_ino  # noqa: PTH116 (once per commit)
@@ -133,20 +137,23 @@ class Files:
             return 0
         return state.f_bavail * state.f_frsize
 
-    def move(self) -> Path:
+    def move(self, source: sqlite3.Connection | None = None) -> Path:
         """Copy all that can be read to a new file, which takes the name; where the old one is kept.
 
+        Args:
+            source: reads the old file, also when it has no name any more; None: it is opened by its name.
         Raises:
             sqlite3.Error, OSError, JournalDamaged: the old file stays in use.
         """
-        reader = self.connect_reader()
+        reader = source if source is not None else self.connect_reader()
         try:
             copy = moving.copy(reader, self.path)
         finally:
-            reader.close()
+            if source is None:
+                reader.close()
         with self._names:
             self.moves += 1
-            return moving.put_in_place(copy, self.path, "failing")
+            return moving.put_in_place(copy, self.path, "old")
 
     def _refuse_remains(self) -> None:
         """SQLite takes a file that is shorter than its first page for a new database, and throws the log beside it

@@ -3,10 +3,9 @@
 The one idea: at every moment exactly one file counts, and which one is told by names alone, so that a power
 loss in between is finished at the next start.
 
-    journal.db.moving    a copy that is being made; means nothing, and is thrown away
-    journal.db.moved     the whole copy, synced. It counts as soon as journal.db is gone
-    journal.db.failing-1 the old file, kept aside with its log (damaged-1: see `sync/salvage.py`); never used
-    again
+    journal.db.moving  a copy that is being made; means nothing, and is thrown away
+    journal.db.moved   the whole copy, synced. It counts as soon as journal.db is gone
+    journal.db.old-1   the old file, kept aside with its log; never used again. A damaged one: damaged-1
 
 The log goes after its file and before the new one comes: SQLite would play the log of the old file into the new.
 """
@@ -19,7 +18,7 @@ from typing import Final
 from sync.directory import index_of, log_of, sync_directory, unused
 from sync.recorded import JournalDamaged
 
-WORDS: Final = ("failing", "damaged")
+WORDS: Final = ("old", "damaged")
 
 # Both files must agree on this after a copy: one row for each start of the agent (of whose keys the upper
 # bits are the number, see `sync/store.py`), and in it every way to lose an event or a part of one. Other

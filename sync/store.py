@@ -50,7 +50,7 @@ class Store:
     """The connection that writes. `open` begins a new incarnation; everything else goes on in it."""
 
     def __init__(self, files: Files, *, agent: str, site: str, random_bytes: ids.RandomBytes) -> None:
-        self._files, self._agent, self._random_bytes = files, agent, random_bytes
+        self.files, self._agent, self._random_bytes = files, agent, random_bytes
         self._source = messages.event_source(site, agent)
         self._raw: sqlite3.Connection
         self._is_open = False
@@ -68,7 +68,7 @@ class Store:
     @property
     def path(self) -> Path:
         """Where it is, for messages."""
-        return self._files.path
+        return self.files.path
 
     @property
     def last(self) -> int:
@@ -88,9 +88,9 @@ class Store:
             JournalError: it belongs to another agent, or a newer program wrote it.
             sqlite3.Error: it cannot be used.
         """
-        self._raw = self._files.connect()
+        self._raw = self.files.connect()
         self._is_open = True
-        self._files.inspect(self._raw)
+        self.files.inspect(self._raw)
         with self.transaction():
             for statement in layout.SCHEMA:
                 self._raw.execute(statement)
@@ -107,7 +107,7 @@ class Store:
             self._end_incarnation()
             self._begin_incarnation()
         self._read_totals()
-        self._files.prepare_log()
+        self.files.prepare_log()
 
     def close(self) -> None:
         """Let go of the file; the last connection checkpoints it."""
@@ -124,7 +124,7 @@ class Store:
             JournalDamaged: the file has lost what somebody was told.
         """
         self.close()
-        self._raw = self._files.connect()
+        self._raw = self.files.connect()
         self._is_open = True
         with self.transaction():
             # A checkpoint with nothing to carry over would sync nothing, and prove nothing.
@@ -142,7 +142,7 @@ class Store:
             raise JournalError(
                 "another program reads the journal, and its log cannot be carried into the file"
             )
-        self._files.prepare_log()
+        self.files.prepare_log()
 
     def _refuse_lost(self, incarnation: str, last: int) -> None:
         life = self._lives.get(incarnation)
@@ -155,6 +155,12 @@ class Store:
     def checkpoint(self) -> None:
         """Carry the log into the file as far as readers allow it, while this connection still reaches both."""
         self._raw.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+
+    def rescue(self) -> Path:
+        """A new file with all that this connection still reaches, in the place of what is there now, which is kept
+        aside: its new name.
+        """
+        return self.files.move(self._raw)
 
     def checkpoint_every(self, pages: int) -> None:
         """How long the log may get before it is carried into the file."""
