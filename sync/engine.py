@@ -10,15 +10,15 @@ moves a sequence out of `todo`, a verdict takes it out of both, a new hello puts
 `todo`. Nothing else decides what is sent. Source of the rules: docs/contract.md, "What an agent does".
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec import UNSET, UnsetType
 
 from sync import messages
-from sync.messages import Ack, Hello, ListedIncarnation, Verdict
-from sync.ranges import Ranges
+from sync.messages import Ack, Batch, Hello, ListedIncarnation, Verdict
+from sync.ranges import Ranges, runs
 
 HELLO_FIRST_S: Final = 1.0  # rule 1: repeat an unanswered hello after 1 s …
 HELLO_MOST_S: Final = 60.0  # … doubling to 60 s
@@ -144,12 +144,26 @@ class Stream:
             self.todo.remove(*run)
         return self.lacking.total > before
 
-    def settle(self, sequence: int) -> None:
-        """This sequence needs nothing more."""
-        self.lacking.remove(sequence, sequence)
-        self.todo.remove(sequence, sequence)
-        self.ids.pop(sequence, None)
-        self.single.discard(sequence)
+    def sent(self, batch: Batch) -> None:
+        """These are on their way."""
+        self.todo.remove(batch.first, batch.last)
+        self.ids.update(zip(range(batch.first, batch.last + 1), batch.ids, strict=True))
+
+    def settle(self, sequences: Iterable[int]) -> None:
+        """These sequences need nothing more."""
+        for first, last in runs(sequences):
+            self.settle_run(first, last)
+
+    def settle_run(self, first: int, last: int) -> None:
+        """These neighbouring sequences need nothing more; none of them when `last` is below `first`."""
+        self.lacking.remove(first, last)
+        self.todo.remove(first, last)
+        for sequence in range(first, last + 1):
+            self.ids.pop(sequence, None)
+        if self.single or self.voided:
+            settled = range(first, last + 1)
+            self.single.difference_update(settled)
+            self.voided.difference_update(settled)
 
 
 class Engine:
@@ -257,8 +271,8 @@ class Engine:
             return self._hello(now)
         return self._hello(now, keep_sending=True) if now >= self._periodic_at else []
 
-    def read(self, asked: Read, rows: Sequence[tuple[int, str, bytes]]) -> list[Action]:
-        """The journal's answer to `asked`: (sequence, id, event as JSON), in order.
+    def read(self, asked: Read, batches: Sequence[Batch]) -> list[Action]:
+        """The journal's answer to `asked`: what it holds there, in order.
 
         What is missing among them is no longer held, and nobody waits for it.
         """
@@ -266,18 +280,21 @@ class Engine:
             return []
         self._reading = None
         stream = self.streams[asked.incarnation]
-        held = {sequence for sequence, _, _ in rows}
-        for sequence in range(asked.first, asked.last + 1):
-            if sequence not in held:
-                stream.settle(sequence)
         actions: list[Action] = []
-        for run in _batch_runs([row for row in rows if row[0] in stream.todo]):
-            first, last = run[0][0], run[-1][0]
-            payload = messages.join_batch(text for _, _, text in run)
-            stream.todo.remove(first, last)
-            stream.ids.update((sequence, id_) for sequence, id_, _ in run)
-            self._batches[messages.payload_hash(payload)] = (stream.incarnation, first, last)
-            actions.append(Publish("events", payload))
+        following = asked.first
+        for batch in batches:
+            stream.settle_run(following, batch.first - 1)
+            following = batch.last + 1
+            if not stream.todo.covers(batch.first, batch.last):
+                continue  # part of it was settled while it was read; the rest is asked for again
+            stream.sent(batch)
+            self._batches[messages.payload_hash(batch.payload)] = (
+                stream.incarnation,
+                batch.first,
+                batch.last,
+            )
+            actions.append(Publish("events", batch.payload))
+        stream.settle_run(following, asked.last)
         self._forget_batches()
         return actions + self._send()
 
@@ -313,8 +330,7 @@ class Engine:
             stream.safe = min(ack.safe, ack.acked)  # it can only keep what it has
         self.window = ack.window
         verdicts = [v for v in ack.verdicts if stream.ids.get(v.sequence) == v.id]
-        for verdict in verdicts:
-            stream.settle(verdict.sequence)
+        stream.settle(verdict.sequence for verdict in verdicts)
         if moved or verdicts:
             self._moved_at, self._stall_s = now, STALL_FIRST_S
         actions: list[Action] = []
@@ -490,20 +506,3 @@ class Engine:
                 self._reading = Read(stream.incarnation, run[0], min(run[1], run[0] + most - 1))
                 return [self._reading]
         return []
-
-
-def _batch_runs(rows: Sequence[tuple[int, str, bytes]]) -> list[Sequence[tuple[int, str, bytes]]]:
-    """Cut rows into batches: contiguous, and within the limits of a message."""
-    runs: list[list[tuple[int, str, bytes]]] = []
-    for row in rows:
-        if runs and runs[-1][-1][0] == row[0] - 1:
-            runs[-1].append(row)
-        else:
-            runs.append([row])
-    batches: list[Sequence[tuple[int, str, bytes]]] = []
-    for run in runs:
-        start = 0
-        for count in messages.split_batches([text for _, _, text in run]):
-            batches.append(run[start : start + count])
-            start += count
-    return batches

@@ -20,6 +20,7 @@ from sync import ids
 from sync.committer import Answer, Committer, Request
 from sync.engine import Record, Stream
 from sync.files import Files
+from sync.messages import Batch
 from sync.reader import Reader
 from sync.recorded import Draft, EventTooLarge, JournalBusy, JournalError, Recorded, rfc3339
 from sync.store import Store
@@ -158,9 +159,18 @@ class Journal:
         """(sequence, id, text) of the events that are held between `first` and `last`, in order."""
         return await self._read(lambda: self._reader.texts(incarnation, first, last))
 
-    async def record(self, record: Record) -> None:
-        """Write down what central said."""
-        await self._ask(lambda: self._store.record(record))
+    async def batches(self, incarnation: str, first: int, last: int) -> list[Batch]:
+        """The events that are held between `first` and `last`, as they are published."""
+        return await self._read(lambda: self._reader.batches(incarnation, first, last))
+
+    async def record(self, *records: Record) -> None:
+        """Write down what central said, in this order and together."""
+
+        def write() -> None:
+            for record in records:
+                self._store.record(record)
+
+        await self._ask(write)
 
     async def void(self, incarnation: str, sequence: int) -> None:
         """Put a `void` in the place of an event that central cannot read; once."""

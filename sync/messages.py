@@ -8,6 +8,7 @@ Source of every field and limit: docs/contract.md, "MQTT" and "Messages".
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -292,10 +293,16 @@ class Command(Message, frozen=True, kw_only=True):
 
 # --- bytes -------------------------------------------------------------------------------------
 
+
+class _Named(msgspec.Struct):
+    id: str
+
+
 Decoded = TypeVar("Decoded")
 _encoder = msgspec.json.Encoder()
 _events = msgspec.json.Decoder(list[Event])
 _reference: msgspec.json.Decoder[Reference | ReferenceDelta] = msgspec.json.Decoder(Reference | ReferenceDelta)
+_named = msgspec.json.Decoder(list[_Named])
 
 
 def encode(message: Message | Event) -> bytes:
@@ -354,6 +361,36 @@ def decode_reference(payload: bytes) -> Reference | ReferenceDelta:
 def join_batch(texts: Iterable[bytes]) -> bytes:
     """The batch that holds these events, each already JSON."""
     return b"[" + b",".join(texts) + b"]"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Neighbouring events of one incarnation, as they are published together."""
+
+    first: int
+    """The sequence of the first; the others follow it."""
+    ids: Sequence[str]
+    payload: bytes
+
+    @property
+    def last(self) -> int:
+        """The sequence of the last."""
+        return self.first + len(self.ids) - 1
+
+
+def cut_batches(rows: Sequence[tuple[int, bytes]]) -> list[Batch]:
+    """The batches of these events: (sequence, event as JSON), in order, with holes or without."""
+    batches: list[Batch] = []
+    start = 0
+    for end in range(1, len(rows) + 1):
+        if end == len(rows) or rows[end][0] != rows[end - 1][0] + 1:
+            texts = [text for _, text in rows[start:end]]
+            for count in split_batches(texts):
+                payload = join_batch(texts[:count])
+                batches.append(Batch(rows[start][0], [one.id for one in _named.decode(payload)], payload))
+                del texts[:count]
+                start += count
+    return batches
 
 
 def split_batches(

@@ -8,6 +8,20 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
 
+def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """The same numbers as sorted runs `first … last`, both included."""
+    found: list[tuple[int, int]] = []
+    first = last = None
+    for number in sorted(set(numbers)):
+        if last is not None and number == last + 1:
+            last = number
+            continue
+        if first is not None and last is not None:
+            found.append((first, last))
+        first = last = number
+    return found if first is None or last is None else [*found, (first, last)]
+
+
 class Ranges:
     """A set of positive integers as sorted, disjoint, non-adjacent runs `first … last`, both included."""
 
@@ -54,6 +68,11 @@ class Ranges:
     def copy(self) -> "Ranges":
         """A set of its own with the same numbers."""
         return Ranges(self)
+
+    def covers(self, first: int, last: int) -> bool:
+        """Whether every number of `first … last` is in it."""
+        place = bisect_left(self._lasts, last)
+        return place < len(self._firsts) and self._firsts[place] <= first
 
     def __contains__(self, number: int) -> bool:
         place = bisect_left(self._lasts, number)

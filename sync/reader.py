@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from sync.files import Files
-from sync.messages import Event
+from sync.messages import Batch, Event, cut_batches
 from sync.recorded import Recorded
 from sync.store import OUTCOMES, SEQUENCE_BITS
 
@@ -55,13 +55,20 @@ class Reader:
 
     def texts(self, incarnation: str, first: int, last: int) -> list[tuple[int, str, bytes]]:
         """(sequence, id, text) of the events that are held between `first` and `last`, in order."""
-        rows = self._rows(
+        rows = self._between(incarnation, first, last)
+        return [(sequence, _event_id.decode(text).id, text) for sequence, text in rows]
+
+    def batches(self, incarnation: str, first: int, last: int) -> list[Batch]:
+        """The events that are held between `first` and `last`, as they are published."""
+        return cut_batches(self._between(incarnation, first, last))
+
+    def _between(self, incarnation: str, first: int, last: int) -> list[tuple[int, bytes]]:
+        return self._rows(
             "SELECT e.key & ?, e.text FROM incarnation i JOIN event e ON e.key"
             f" BETWEEN (i.number << {SEQUENCE_BITS}) + ? AND (i.number << {SEQUENCE_BITS}) + ?"
             " WHERE i.id = ? ORDER BY e.key",
             ((1 << SEQUENCE_BITS) - 1, first, last, incarnation),
         )
-        return [(sequence, _event_id.decode(text).id, text) for sequence, text in rows]
 
     def recorded_ms(self, incarnation: str, sequence: int) -> int | None:
         """When the event at that place was committed; None when it is not held."""

@@ -235,17 +235,22 @@ class Uplink:
                     await asyncio.sleep(RETRY_S)
 
     async def _write_down(self) -> None:
-        """Whatever central said, in order; a verdict that is not in the journal would count as queued."""
+        """Whatever central said, in order; a verdict that is not in the journal would count as queued. What came
+        while the disk was busy becomes durable together.
+        """
         while True:
-            record = await self._records.get()
+            records = [await self._records.get()]
+            while not self._records.empty():
+                records.append(self._records.get_nowait())
             while True:
                 try:
-                    await self._journal.record(record)
+                    await self._journal.record(*records)
                     break
                 except JournalError as error:
                     log.error("a verdict cannot be written down now; trying again", error=str(error))
                     await asyncio.sleep(RETRY_S)
-            self._records.task_done()
+            for _ in records:
+                self._records.task_done()
             self._on_change()
 
     async def _perform(self, action: Action) -> None:
@@ -253,8 +258,8 @@ class Uplink:
         if isinstance(action, Publish):
             self._link.publish(messages.agent_topic(self._agent, action.kind), action.payload)
         elif isinstance(action, Read):
-            rows = await journal.read(action.incarnation, action.first, action.last)
-            self._do(engine.read(action, rows))
+            batches = await journal.batches(action.incarnation, action.first, action.last)
+            self._do(engine.read(action, batches))
         elif isinstance(action, Record):
             await self._records.put(action)
             for _, verdict in action.verdicts:

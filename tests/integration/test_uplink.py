@@ -233,7 +233,7 @@ async def test_a_journal_that_fails_for_a_while_is_tried_again(
     monkeypatch.setattr(uplink_module, "RETRY_S", 0.05)
     monkeypatch.setattr(uplink_module, "STATE_S", 0.0)
     await site.journal.append([draft("e1")])
-    failures = {"next_connection": 1, "read": 1, "look_at_oldest": 1, "record": 1}
+    failures = {"next_connection": 1, "batches": 1, "look_at_oldest": 1, "record": 1}
     for name in list(failures):
         real = getattr(site.journal, name)
 

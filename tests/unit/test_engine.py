@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sync import engine as engine_module
 from sync.engine import Action, Engine, Publish, Read, Record, Reenter, Stream, Void
-from sync.messages import Ack, Verdict
+from sync.messages import Ack, Batch, Verdict, cut_batches
 from sync.ranges import Ranges
 
 A, B, C = ("a" * 32, "b" * 32, "c" * 32)
@@ -70,12 +70,14 @@ class Desk:
             else:
                 self.others.append(action)
 
-    def lookup(self, read: Read) -> list[tuple[int, str, bytes]]:
-        return [
-            (sequence, json.loads(row)["id"], row)
-            for sequence in range(read.first, read.last + 1)
-            if (row := self.rows.get((read.incarnation, sequence)))
-        ]
+    def lookup(self, read: Read) -> list[Batch]:
+        return cut_batches(
+            [
+                (sequence, row)
+                for sequence in range(read.first, read.last + 1)
+                if (row := self.rows.get((read.incarnation, sequence)))
+            ]
+        )
 
     def append(self, incarnation: str, count: int) -> None:
         last = self.engine.streams[incarnation].last
