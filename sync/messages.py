@@ -31,8 +31,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Status = Literal["online", "offline"]
 Outcome = Literal["accepted", "discrepant", "rejected", "conflict"]
-
 TaskType = Literal["pick", "count", "resolve"]
+
 
 class Unreadable(Exception):
     """This payload is not what the contract says; the text names the place and the reason."""
@@ -66,9 +66,9 @@ class Hello(Message, frozen=True, kw_only=True):
     reference: int | None
     """The version of the reference data that the agent has."""
     software: str
-    incarnations: Annotated[list[ListedIncarnation], msgspec.Meta(min_length=1, max_length=MAX_INCARNATIONS)]
     tasks: list[TaskType] | msgspec.UnsetType = msgspec.UNSET
     """The types of tasks that are worked on at its stations; left out: all."""
+    incarnations: Annotated[list[ListedIncarnation], msgspec.Meta(min_length=1, max_length=MAX_INCARNATIONS)]
 
 
 class Device(Message, frozen=True, kw_only=True, omit_defaults=True):
@@ -224,7 +224,6 @@ class Reference(Message, frozen=True, kw_only=True, tag_field="kind", tag="snaps
     documents: list[Document]
 
 
-class Task(Message, frozen=True, kw_only=True, omit_defaults=True):
 class Upsert(Message, frozen=True, kw_only=True, omit_defaults=True):
     """New or changed reference data."""
 
@@ -253,6 +252,7 @@ class ReferenceDelta(Message, frozen=True, kw_only=True, tag_field="kind", tag="
     remove: Remove
 
 
+class Task(Message, frozen=True, kw_only=True, omit_defaults=True):
     """Work for a person at the agent's site. `quantity` is the whole task, not what is left of it."""
 
     task: Name
@@ -265,16 +265,15 @@ class ReferenceDelta(Message, frozen=True, kw_only=True, tag_field="kind", tag="
     from_location: str | None
     lot: str | None = None
     text: str | None = None
-
     holder: str | None = None
     """The other agent that it is with: it is open, and for this agent as good as cancelled."""
+
 
 class Tasks(Message, frozen=True, kw_only=True):
     """Tasks by their ids: the newer `as_of` replaces what the agent has under the same id."""
 
     as_of: Count
     tasks: list[Task]
-
     history: str | msgspec.UnsetType = msgspec.UNSET
     """The one that `as_of` counts in."""
     lease_s: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
@@ -282,6 +281,7 @@ class Tasks(Message, frozen=True, kw_only=True):
     part: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
     """Of all that is open: what none of the parts, told one after the other, mentions is over."""
     parts: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
+
 
 class Command(Message, frozen=True, kw_only=True):
     """Something central asks of the agent's program."""
@@ -323,14 +323,6 @@ def decode(payload: bytes, as_type: type[Decoded], *, limit_bytes: int = MAX_DOW
         raise Unreadable(f"not a {as_type.__name__}: {error}") from error
 
 
-def decode_batch(payload: bytes) -> list[Event]:
-    """The events of one batch: at least one, all of one incarnation, their sequences contiguous.
-
-    Raises:
-        Unreadable: for any of these reasons, so that the sender can send them singly.
-    """
-    check_size(payload, MAX_UPWARD_BYTES)
-    try:
 def decode_reference(payload: bytes) -> Reference | ReferenceDelta:
     """A part of a snapshot, or a delta.
 
@@ -344,6 +336,14 @@ def decode_reference(payload: bytes) -> Reference | ReferenceDelta:
         raise Unreadable(f"no reference data: {error}") from error
 
 
+def decode_batch(payload: bytes) -> list[Event]:
+    """The events of one batch: at least one, all of one incarnation, their sequences contiguous.
+
+    Raises:
+        Unreadable: for any of these reasons, so that the sender can send them singly.
+    """
+    check_size(payload, MAX_UPWARD_BYTES)
+    try:
         events = _events.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(f"not a batch of events: {error}") from error
