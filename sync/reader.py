@@ -64,7 +64,7 @@ class Reader:
 
     def _between(self, incarnation: str, first: int, last: int) -> list[tuple[int, bytes]]:
         return self._rows(
-            "SELECT e.key & ?, e.text FROM incarnation i JOIN event e ON e.key"
+            "SELECT e.key & ?, e.text FROM incarnation i CROSS JOIN event e ON e.key"
             f" BETWEEN (i.number << {SEQUENCE_BITS}) + ? AND (i.number << {SEQUENCE_BITS}) + ?"
             " WHERE i.id = ? ORDER BY e.key",
             ((1 << SEQUENCE_BITS) - 1, first, last, incarnation),
