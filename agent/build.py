@@ -38,6 +38,7 @@ from sync.uplink import Uplink
 
 KNOWN = (JournalError, SettingsError, DeviceError)
 """Failures whose text is for people."""
+DAY_S: Final = 86_400
 STATE_S: Final = 0.5
 """Central hears of the ports at most so often: one on a bad cable changes several times a second."""
 
@@ -161,6 +162,8 @@ class Agent:
             on_reference=self.reference.receive,
             on_tasks=self.board.receive,
             on_change=self._status_changed,
+            retention_s=agent.retention_days * DAY_S,
+            keep_newest=KEPT,
         )
 
     async def load(self) -> None:
@@ -295,6 +298,16 @@ def _user(settings: AgentConfig, device: str) -> str:
 def _gauges(registry: CollectorRegistry, journal: Journal, uplink: Uplink) -> None:
     queued = Gauge("tallyman_journal_queued", "Events without a verdict from central.", registry=registry)
     queued.set_function(lambda: journal.queued)
+    held = Gauge(
+        "tallyman_journal_events", "Events in the journal's file, as of the last minute.", registry=registry
+    )
+    held.set_function(lambda: journal.held)
+    pruned = Gauge(
+        "tallyman_journal_pruned",
+        "Events that were old and settled, let go of since the start.",
+        registry=registry,
+    )
+    pruned.set_function(lambda: journal.pruned)
     online = Gauge("tallyman_uplink_online", "1 while central answers.", registry=registry)
     online.set_function(lambda: int(uplink.online))
 

@@ -28,6 +28,14 @@ class AgentSection(Section):
     data_dir: ConfigPath = Field(
         description="Directory of the journal and of what central sent. It needs a disk that keeps what was synced."
     )
+    retention_days: float = Field(
+        30,
+        ge=0,
+        le=3650,
+        allow_inf_nan=False,
+        description="How long the journal keeps what central has booked and backed up, in days of 24 hours that the"
+        " agent ran. The newest 20,000 events stay in any case.",
+    )
 
     @property
     def journal(self) -> Path:

@@ -358,6 +358,14 @@ class Engine:
             stream.voiding = None
         return self._send()
 
+    def pruned(self, incarnation: str, first_kept: int) -> None:
+        """The journal let go of what is below: settled long ago, unless central was set back meanwhile. Then the next
+        hello tells it what is lost.
+        """
+        stream = self.streams[incarnation]
+        stream.settle_run(stream.first_kept, first_kept - 1)
+        stream.first_kept = max(stream.first_kept, first_kept)
+
     def reentered(self, streams: Sequence[Stream], now: float) -> list[Action]:
         """The journal has entered them; this is what it holds now, the current incarnation last."""
         before, self.streams = self.streams, {stream.incarnation: stream for stream in streams}

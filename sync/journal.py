@@ -23,7 +23,7 @@ from sync.files import Files
 from sync.messages import Batch
 from sync.reader import Reader
 from sync.recorded import Draft, EventTooLarge, JournalBusy, JournalError, Recorded, rfc3339
-from sync.store import Store
+from sync.store import Kept, Store
 
 __all__ = ["Draft", "EventTooLarge", "Journal", "JournalBusy", "JournalError", "Recorded", "rfc3339"]
 
@@ -54,6 +54,11 @@ class Journal:
         self._waiting = 0
         self._unanswered = 0
         self._closed = False
+        self._began = time.monotonic()
+        self.held = 0
+        """Events in the file, as of the last step of keeping house."""
+        self.pruned = 0
+        """Events that were let go of since the start."""
         self.waiting_since: float | None = None
         """Monotonic seconds since when somebody waits and the disk has answered nobody; None: nobody waits."""
         self.oldest_queued_at: str | None = None
@@ -179,6 +184,17 @@ class Journal:
     async def reenter(self, incarnation: str) -> list[Stream]:
         """Leave a forked incarnation for a new one, with all that is unsettled; see `Store.reenter`."""
         return await self._ask(lambda: self._store.reenter(incarnation), alone=True)
+
+    async def keep(self, *, retention_s: float, keep_newest: int) -> Kept:
+        """One small step of keeping house, between two groups of scans; see `Store.keep`. While there is more to do,
+        ask again after a moment.
+        """
+        ran_s = time.monotonic() - self._began
+        kept = await self._ask(
+            lambda: self._store.keep(ran_s, retention_s=retention_s, keep_newest=keep_newest), alone=True
+        )
+        self.held, self.pruned = kept.held, self.pruned + kept.events
+        return kept
 
     async def look_at_oldest(self, place: tuple[str, int] | None) -> None:
         """Bring `oldest_queued_at` up to date: when the event at (incarnation, sequence) was recorded."""

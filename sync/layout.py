@@ -72,24 +72,30 @@ def upgrade(raw: sqlite3.Connection, written: str) -> bool:
         return False
     for column in _COLUMNS_SINCE_1:
         raw.execute(f"ALTER TABLE incarnation ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
-    for number, stored, left in raw.execute("SELECT number, last, forked FROM incarnation").fetchall():
+    recount(raw)
+    raw.execute("UPDATE meta SET value = ? WHERE name = 'format'", (FORMAT,))
+    return True
+
+
+def recount(raw: sqlite3.Connection) -> None:
+    """Find out from the events what is known of each incarnation, inside the caller's transaction. One that has lost
+    events from its midst is one that was left: central would wait for them for ever, so what lacks a verdict is to be
+    entered into another.
+    """
+    raw.execute("DELETE FROM hole")
+    for number, stored, forked in raw.execute("SELECT number, last, forked FROM incarnation").fetchall():
         base, end = number << SEQUENCE_BITS, number + 1 << SEQUENCE_BITS
         held, first, top, conflict = raw.execute(_HELD, (CONFLICT, base, end)).fetchone()
         last = max(stored, top - base) if held else stored
+        missing = base + last - first + 1 - held if held else 0
+        left = forked or missing > 0
         holes = lacking_runs(raw, base, end)
         judged = last
         if not left and holes and holes[-1][1] == base + last:
             judged = holes.pop()[0] - base - 1
         raw.executemany("INSERT INTO hole VALUES (?, ?)", holes)
         raw.execute(
-            "UPDATE incarnation SET last = ?, judged = ?, missing = ?, conflict_from = ? WHERE number = ?",
-            (
-                last,
-                judged,
-                base + last - first + 1 - held if held else 0,
-                conflict - base if conflict else 0,
-                number,
-            ),
+            "UPDATE incarnation SET last = ?, forked = ?, judged = ?, missing = ?, conflict_from = ?"
+            " WHERE number = ?",
+            (last, left, judged, missing, conflict - base if conflict else 0, number),
         )
-    raw.execute("UPDATE meta SET value = ? WHERE name = 'format'", (FORMAT,))
-    return True

@@ -23,6 +23,9 @@ from typing import Final
 
 from sync.lives import Life
 
+RETENTION_S: Final = 30 * 86_400.0
+"""How long what is settled is kept, unless the operator says otherwise: time to notice that central lost it, and to
+look up who scanned what."""
 MOST_PRUNED_KEPT: Final = 100
 """Incarnations whose events all went are remembered so many; above, the oldest is forgotten. With a central that was
 restored to before them, their loss would no longer be noticed."""

@@ -27,19 +27,20 @@ from sync.recorded import Draft, EventTooLarge, JournalDamaged, JournalError, Re
 ROWS_PER_STATEMENT: Final = 200  # longer statements gain nothing and hold the interpreter longer
 NOTE_S: Final = 60  # how long the agent has run is written down so often: so much of it a crash may forget
 KEEP_ROWS: Final = 500  # deleted at once: a few milliseconds, which a scan may have to wait
+MOST_LIVES: Final = 20  # … and of so many incarnations
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
     """What one step of keeping house did."""
 
-    pruned: tuple[str, int] | None = None
-    """(incarnation, first_kept) when events of it went."""
-    events: int = 0
+    pruned: tuple[tuple[str, int], ...]
+    """(incarnation, first_kept) of those that have lost events."""
+    events: int
     """How many went."""
-    more: bool = False
-    """More may go at once."""
-    held: int = 0
+    more: bool
+    """It was not all that may go."""
+    held: int
     """How many events the journal holds now."""
 
 
@@ -326,6 +327,15 @@ class Store:
             self.queued += life.queued - queued
         return settled
 
+    def enter(self, rows: Sequence[tuple[bytes, int]]) -> None:
+        """Enter events of another journal into the current incarnation, under their own ids: (text, recorded_ms)."""
+        self.insert([value for text, recorded_ms in rows for value in self._entered(text, recorded_ms)])
+        self.queued += len(rows)
+
+    def connect_after(self, number: int) -> None:
+        """`next_connection` begins above this number."""
+        self._raw.execute("INSERT OR REPLACE INTO meta VALUES ('connection', ?)", (str(number),))
+
     def next_connection(self) -> int:
         """A number that rises with every connect, over restarts too."""
         number = int(self._meta("connection", "0")) + 1
@@ -400,19 +410,27 @@ class Store:
             self._raw.execute("UPDATE meta SET value = ? WHERE name = 'ran_s'", (str(int(total_s)),))
             self._noted_s = total_s
             self._mark(int(total_s), retention_s)
-        old = self._old(total_s, retention_s)
-        known = list(self._lives.values())
-        prune = retention.next_prune(known, old=old, keep_newest=keep_newest, most=most)
-        if prune is None:
-            return Kept(held=sum(life.held for life in known))
-        life = next(life for life in known if life.number == prune.number)
+        old, known = self._old(total_s, retention_s), list(self._lives.values())
+        pruned: dict[str, int] = {}
+        events, room = 0, most
+        while room and len(pruned) < MOST_LIVES:
+            prune = retention.next_prune(known, old=old, keep_newest=keep_newest, most=room)
+            if prune is None:
+                break
+            life = next(life for life in known if life.number == prune.number)
+            events += self._prune(life, prune)
+            room -= prune.last - prune.first + 1
+            pruned[life.incarnation] = life.first
+        more = not room or len(pruned) == MOST_LIVES
+        return Kept(tuple(pruned.items()), events, more, sum(life.held for life in known))
+
+    def _prune(self, life: Life, prune: retention.Prune) -> int:
         place = (life.base + prune.first, life.base + prune.last)
         gone = self._raw.execute("DELETE FROM event WHERE key BETWEEN ? AND ?", place).rowcount
         self._raw.execute("DELETE FROM voided WHERE key BETWEEN ? AND ?", place)
         lives.save_last(self._raw, life)
         self._took_out(life, gone)
-        held = sum(life.held for life in known)
-        return Kept((life.incarnation, life.first), gone, more=True, held=held)
+        return gone
 
     def _mark(self, total_s: int, retention_s: float) -> None:
         newest = self._one("SELECT coalesce(max(ran_s), -1) FROM mark")

@@ -19,11 +19,14 @@ from sync.engine import Action, Engine, Publish, Read, Record, Reenter, Void
 from sync.journal import Journal, JournalError
 from sync.messages import Ack, Device, Reference, ReferenceDelta, State, Tasks, Unreadable, Verdict
 from sync.mqtt import Incoming, Link, Settings, Will
+from sync.retention import RETENTION_S
 
 TICK_S = 0.25  # the protocol's shortest time is 1 s
 STATE_S = 1.0  # `state` is published at most so often
 SILENCE_S = 5.0  # a central that owes an answer for so long is away, whatever the broker says
 RETRY_S = 2.0  # between attempts at what the journal could not do
+KEEP_S = 60.0  # between two looks for what the journal may let go of
+KEEP_MORE_S = 0.05  # … while there is more: 10,000 events a second, and most of the disk's time for scans
 MOST_UNWRITTEN = 100  # answers of central that wait for the disk; above, no more is read and sent
 
 log = structlog.get_logger()
@@ -39,6 +42,7 @@ class Uplink:
         on_reference, on_tasks: the downlink, as it arrives.
         on_change: `online`, `reason` or the queue changed.
         takes: the types of tasks that stations work on, for `hello`; all when it is not said.
+        retention_s, keep_newest: what the journal keeps of what is settled, see `Store.keep`.
     """
 
     def __init__(
@@ -56,11 +60,14 @@ class Uplink:
         on_tasks: Callable[[Tasks], None],
         on_change: Callable[[], None],
         takes: list[messages.TaskType] | UnsetType = UNSET,
+        retention_s: float = RETENTION_S,
+        keep_newest: int = 0,
     ) -> None:
         self._journal, self._agent, self._site, self._software = journal, agent, site, software
         self._devices, self._reference_version = devices, reference_version
         self._on_verdict, self._on_reference, self._on_tasks = on_verdict, on_reference, on_tasks
         self._on_change, self._takes = on_change, takes
+        self._retention_s, self._keep_newest = retention_s, keep_newest
         self._topics = {kind: messages.agent_topic(agent, kind) for kind in _OWN_TOPICS}
         self._link = Link(settings, agent, tuple(self._topics.values()), self)
         self._engine: Engine
@@ -101,6 +108,7 @@ class Uplink:
                 group.create_task(self._keep_time())
                 group.create_task(self._act())
                 group.create_task(self._write_down())
+                group.create_task(self._keep_house())
                 try:
                     await asyncio.Event().wait()
                 finally:
@@ -252,6 +260,19 @@ class Uplink:
             for _ in records:
                 self._records.task_done()
             self._on_change()
+
+    async def _keep_house(self) -> None:
+        """Let go of what is settled and old, little by little, and tell the engine where the journal begins then."""
+        while True:
+            try:
+                kept = await self._journal.keep(retention_s=self._retention_s, keep_newest=self._keep_newest)
+            except JournalError as error:
+                log.error("the journal cannot let go of old events now; trying again", error=str(error))
+                await asyncio.sleep(KEEP_S)
+                continue
+            for incarnation, first_kept in kept.pruned:
+                self._engine.pruned(incarnation, first_kept)
+            await asyncio.sleep(KEEP_MORE_S if kept.more else KEEP_S)
 
     async def _perform(self, action: Action) -> None:
         journal, engine = self._journal, self._engine

@@ -163,6 +163,21 @@ def test_hello_lists_every_incarnation_that_is_kept_and_an_empty_one_until_it_wa
     )
 
 
+def test_what_was_pruned_is_told_in_the_next_hello_and_no_longer_waited_for() -> None:
+    desk = answered(Stream(B, last=9, acked=9), Stream(A))
+    desk.engine.pruned(B, 5)
+    desk.engine.pruned(B, 4)
+    desk.tick(300)
+    assert [(i["first_kept"], i["last_sequence"], i["acked"]) for i in desk.hello()["incarnations"]] == [
+        (5, 9, 9),
+        (1, 0, 0),
+    ]
+    desk.answer(B, 2)
+    assert list(desk.engine.streams[B].lacking) == [(5, 9)], "central was set back: what is left is sent again"
+    desk.engine.pruned(B, 8)
+    assert (list(desk.engine.streams[B].lacking), desk.engine.queued) == ([(8, 9)], 2)
+
+
 def test_hello_is_repeated_after_one_second_doubling_until_each_incarnation_is_answered() -> None:
     desk = online(Stream(A, last=1), Stream(B))
     first = desk.hello()
