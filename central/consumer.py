@@ -1,8 +1,10 @@
 """Central's end of the protocol: what agents publish becomes commands, what the ledger answers goes back to them.
 
-The idea: commit, then ack, then PUBACK. Nothing that an agent sent is taken from the broker before its answer is
-durable; when the ledger is down, messages wait unacknowledged and in order. Bounds: the broker hands over at most
-RECEIVE_MAXIMUM messages (MQTT 5.0); above PENDING a message is dropped, and its agent sends it again.
+The idea: commit, then ack, then PUBACK. No event is taken from the broker before its verdict is durable, but one that
+lies above a gap: it is parked, and sent again if that comes to nothing. When the ledger is down, messages wait
+unacknowledged and in order. Hellos are repeated until they are answered, so they are taken at once, and the newest of
+each agent waits its turn. Bounds: the broker hands over at most RECEIVE_MAXIMUM messages (MQTT 5.0); above PENDING
+messages or HELLOS_WAITING agents one is dropped, and its agent sends it again; windows shrink before that.
 """
 
 import asyncio
@@ -11,18 +13,21 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 
-from central import tables
-from central.database import current_history, reading
+from central import backups, tables
+from central.answers import AT_ONCE, EVERY_S, Answers
+from central.database import reading
 from central.downlink import AgentSeen, Downlink
 from central.feed import Feed
-from central.ledger.booking import WINDOW
 from central.ledger.commands import AnswerHello, BookBatch, Command, RecordState
 from central.ledger.service import Ledger, LedgerBusy, LedgerDown
+from central.parking import Parking, above_gap
+from central.windows import Windows
 from service import log
 from sync import messages
 from sync.messages import Ack, Hello, State, Unreadable, agent_topic
@@ -33,7 +38,13 @@ _log = log.get("central.consumer")
 PENDING: Final = 1000  # messages being worked on
 RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 5.0
-KEPT_ACKS: Final = 10_000  # incarnations whose last answer is remembered, to close their window with
+HELLOS_AT_ONCE: Final = 16  # of up to 200 incarnations each: less than half of what the link queues
+HELLOS_WAITING: Final = 2000  # agents whose hello waits: all of them, when a broker comes back
+TAKEN_S: Final = 2.0  # how long answers may take to reach the broker before the next hello is answered
+LOOK_S: Final = 0.01
+BACKUPS_WATCH_S: Final = 2.0  # a backup that was recorded is told of so late
+WARNED_EVERY_S: Final = 24 * 3600.0  # that there is none
+TRIED_AT_ONCE: Final = 100  # parked batches that are tried again together
 
 
 class Consumer:
@@ -49,14 +60,28 @@ class Consumer:
         self._link = Link(settings, client_id, topics, self)
         self._feed = Feed(ledger, lambda topic, payload, retain: self._publish(topic, payload, retain=retain))
         self._tasks: set[asyncio.Task[None]] = set()
-        self._last_acks: dict[str, Ack] = {}
+        self._hellos: dict[str, Hello] = {}
+        """The newest hello of each agent that waits for its turn, the longest waiting first."""
+        self._hello_came = asyncio.Event()
+        self._parking = Parking()
+        self._parked = asyncio.Event()
+        self._open = asyncio.Event()
+        """Set while the ledger answers; else one caller looks when it does again, and the others wait."""
+        self._open.set()
+        self._windows = Windows()
+        self._answers = Answers(self._publish, self._windows)
         self.agents: dict[str, AgentSeen] = {}
         self._downlink = Downlink(ledger, self._publish, self._when_up, self.agents, clock)
         self.counts: dict[str, int] = dict.fromkeys(
-            ("batches", "events", "hellos", "states", "unreadable", "malformed", "dropped", "failed"), 0
-        )
+            (
+                "batches", "events", "hellos", "states", "unreadable", "malformed",
+                "parked", "overtaken", "dropped", "failed",
+            ), 0,
+        )  # fmt: skip
         self.reason: str | None = "not connected yet"
         """Why the broker cannot be reached; None while it can."""
+        self.backup: backups.Backup | None = None
+        """The latest one that is counted on."""
         self._listeners: list[Callable[[AgentSeen], None]] = []
 
     @property
@@ -71,12 +96,16 @@ class Consumer:
     async def run(self) -> None:
         """Listen and answer for ever. Cancel to stop; what was not acknowledged is delivered again."""
         try:
-            _log.warning("there are no backups yet: agents may forget what this one database holds")
             await self._when_up(self._remember_agents)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._link.run())
                 group.create_task(self._feed.run())
                 group.create_task(self._downlink.run())
+                group.create_task(self._try_parked())
+                group.create_task(self._announce())
+                group.create_task(self._watch_backups())
+                for _ in range(HELLOS_AT_ONCE):
+                    group.create_task(self._answer_hellos())
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -107,18 +136,20 @@ class Consumer:
             self._malformed(message, "", "this is no topic of an agent")
             return
         agent, kind = parsed
-        if len(self._tasks) >= PENDING:
-            self.counts["dropped"] += 1
-            message.acknowledge()
+        if kind == "hello":
+            self._hello_in_turn(agent, message)
             return
-        work: dict[str, Callable[[str, Incoming], Coroutine[Any, Any, None]]] = {
-            "hello": self._hello,
-            "events": self._events,
-            "state": self._state,
-        }
-        task = asyncio.get_running_loop().create_task(self._guarded(agent, message, work[kind]))
+        if len(self._tasks) >= PENDING:
+            self._drop(message)
+            return
+        work = {"events": self._events, "state": self._state}[kind]
+        task = asyncio.get_running_loop().create_task(self._guarded(agent, message, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _drop(self, message: Incoming) -> None:
+        self.counts["dropped"] += 1
+        message.acknowledge()
 
     async def _guarded(
         self, agent: str, message: Incoming, work: Callable[[str, Incoming], Coroutine[Any, Any, None]]
@@ -152,28 +183,73 @@ class Consumer:
         texts = tuple(bytes(text) for text in msgspec.json.decode(message.payload, type=list[msgspec.Raw]))
         self.counts["batches"] += 1
         self.counts["events"] += len(events)
-        first = events[0].incarnation
-        ack: Ack = await self._submit(
-            BookBatch(agent, tuple(events), texts), lambda: self._close(agent, first)
-        )
-        self._send(agent, ack)
+        batch = BookBatch(agent, tuple(events), texts)
+        self._windows.heard(agent, self._clock())
+        ack = await self._book(batch)
+        if above_gap(batch, ack.acked):
+            now = self._clock()
+            self.counts["parked"] += self._parking.park(batch, history=ack.history, acked=ack.acked, now=now)
+            self._parked.set()
+        self._answers.send(agent, ack)
         message.acknowledge()
+        await self._go_on(ack)
+
+    async def _book(self, batch: BookBatch) -> Ack:
+        self._windows.waiting += len(batch.events)
+        try:
+            ack: Ack = await self._submit(batch, lambda: self._answers.wait(batch.agent))
+        finally:
+            self._windows.waiting -= len(batch.events)
+        return ack
+
+    async def _go_on(self, ack: Ack) -> None:
+        """Book what was parked and follows now, each batch after the one before."""
+        if ack.incarnation is None:
+            return
+        while ready := self._parking.ready(ack.incarnation, history=ack.history, acked=ack.acked):
+            for batch in ready:
+                ack = await self._book(batch)
+                self._answers.send(batch.agent, ack)
+
+    async def _try_parked(self) -> None:
+        """Another worker may have closed a gap: what is parked is tried again, until it is too old."""
+        while True:
+            due = self._parking.next_due()
+            if due is None:
+                self._parked.clear()
+                await self._parked.wait()
+                continue
+            await asyncio.sleep(due - self._clock())
+            batches = self._parking.due(self._clock())[:TRIED_AT_ONCE]
+            await asyncio.gather(*(self._try(batch) for batch in batches))
+
+    async def _try(self, batch: BookBatch) -> None:
+        try:
+            ack = await self._book(batch)
+            if not above_gap(batch, ack.acked):
+                self._answers.send(batch.agent, ack)
+                await self._go_on(ack)
+        except Exception:  # noqa: BLE001 (as for a message: it is dropped when it is too old, and its agent sends it again)
+            self.counts["failed"] += 1
+            _log.exception("a parked batch could not be booked", agent=batch.agent)
 
     async def _unreadable(self, agent: str, message: Incoming, reason: str) -> None:
         """Name the message by its hash, so that its sender can send its events singly."""
         self.counts["unreadable"] += 1
         _log.warning("a batch is unreadable", agent=agent, reason=reason)
         incarnation = _incarnation_in(message.payload)
-        history, acked = await self._when_up(lambda connection: _stand(connection, incarnation))
-        self._send(
+        names = [incarnation] if incarnation else []
+        history, found = await self._when_up(partial(backups.stands, incarnations=names))
+        _, acked, safe = found[0] if found else (incarnation, 0, 0)
+        self._answers.send(
             agent,
             Ack(
                 history=history,
                 nonce=None,
                 incarnation=incarnation,
                 acked=acked,
-                safe=acked,
-                window=WINDOW,
+                safe=safe,
+                window=0,
                 verdicts=[],
                 problem="unreadable",
                 payload=messages.payload_hash(message.payload),
@@ -181,18 +257,55 @@ class Consumer:
         )
         message.acknowledge()
 
-    async def _hello(self, agent: str, message: Incoming) -> None:
-        hello = messages.decode(message.payload, Hello, limit_bytes=messages.MAX_UPWARD_BYTES)
-        if hello.agent != agent:
-            raise Unreadable(f"it says that it is from agent {hello.agent}")
+    def _hello_in_turn(self, agent: str, message: Incoming) -> None:
+        """All agents say hello at once when a broker comes back: they queue, each with its newest hello alone."""
+        try:
+            hello = messages.decode(message.payload, Hello, limit_bytes=messages.MAX_UPWARD_BYTES)
+            if hello.agent != agent:
+                raise Unreadable(f"it says that it is from agent {hello.agent}")
+        except Unreadable as error:
+            self._malformed(message, agent, str(error))
+            return
+        if agent in self._hellos:
+            self.counts["overtaken"] += 1
+        elif len(self._hellos) >= HELLOS_WAITING:
+            self._drop(message)
+            return
+        message.acknowledge()
+        self._hellos[agent] = hello
+        self._hello_came.set()
+
+    async def _answer_hellos(self) -> None:
+        """One of those who answer, for ever."""
+        while True:
+            if not self._hellos:
+                self._hello_came.clear()
+                await self._hello_came.wait()
+                continue
+            agent = next(iter(self._hellos))
+            try:
+                await self._hello(agent, self._hellos.pop(agent))
+            except Exception:  # noqa: BLE001 (as for a message: its agent repeats it)
+                self.counts["failed"] += 1
+                _log.exception("a hello could not be answered", agent=agent)
+
+    async def _hello(self, agent: str, hello: Hello) -> None:
         self.counts["hellos"] += 1
         seen = self.agents.get(agent) or AgentSeen(agent, hello.site, None, None)
         self.agents[agent] = replace(seen, site=hello.site, heard=self._clock(), reference=hello.reference)
         acks: list[Ack] = await self._submit(AnswerHello(hello))
-        for ack in acks:
-            self._send(agent, ack)
+        sent = [self._answers.send(agent, ack) for ack in acks]
+        for ack in acks:  # a lost range was passed, or another worker was faster
+            await self._go_on(ack)
         await self._downlink.greet(hello, acks[0].history)
-        message.acknowledge()
+        await self._until_taken(sent[-1])
+
+    async def _until_taken(self, sent: Sent | None) -> None:
+        """Answer no faster than the broker takes it: what the link does not queue any more is lost."""
+        patience = round(TAKEN_S / LOOK_S)
+        while sent is not None and not sent.taken and patience > 0:
+            patience -= 1
+            await asyncio.sleep(LOOK_S)
 
     async def _state(self, agent: str, message: Incoming) -> None:
         if not message.payload:  # somebody cleared what was retained
@@ -200,7 +313,7 @@ class Consumer:
             return
         state = messages.decode(message.payload, State, limit_bytes=messages.MAX_UPWARD_BYTES)
         self.counts["states"] += 1
-        answer = await self._submit(RecordState(agent, state))
+        answer = await self._submit(RecordState(agent, state, message.retained))
         if not answer.body["ignored"]:
             seen = self.agents.get(agent) or AgentSeen(agent, state.site, None, None)
             heard = seen.heard if message.retained else self._clock()
@@ -211,19 +324,42 @@ class Consumer:
 
     # --- the ledger ----------------------------------------------------------------------------------
 
-    async def _submit(self, command: Command, waiting: Callable[[], None] | None = None) -> Any:
-        """Until it is carried out. Who waits is woken in the order of arrival, so streams stay in sequence."""
-        pause_s = RETRY_FIRST_S
+    async def _submit(self, command: Command, waiting: Callable[[], None] = lambda: None) -> Any:
+        """Until it is carried out. Who waits is woken in the order of arrival, so streams stay in sequence; `waiting`
+        is called when it does wait.
+        """
         while True:
+            if not self._open.is_set():
+                waiting()
+                await self._open.wait()
             try:
                 return await self._ledger.submit(command)
             except (LedgerBusy, LedgerDown) as error:
                 _log.debug("the ledger is asked again later", reason=str(error))
-                if waiting is not None:
+            if self._open.is_set():
+                self._open.clear()
+                self._windows.open = False
+                try:
                     waiting()
-                    waiting = None
-                await asyncio.sleep(pause_s)
+                    return await self._look_again(command)
+                finally:
+                    self._windows.open = True
+                    self._open.set()
+
+    async def _look_again(self, command: Command) -> Any:
+        pause_s = RETRY_FIRST_S
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                return await self._ledger.submit(command)
+            except (LedgerBusy, LedgerDown):
                 pause_s = min(pause_s * 2, RETRY_MOST_S)
+
+    async def _announce(self) -> None:
+        """Who was told to wait hears when there is room again."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            self._answers.announce()
 
     async def _when_up(self, read: Callable[[sa.Connection], Any]) -> Any:
         """What `read` finds in one snapshot; waits while the database does not answer."""
@@ -245,44 +381,44 @@ class Consumer:
             state = messages.decode(row.state.encode(), State) if row.state else None
             self.agents[row.id] = AgentSeen(row.id, row.site, state, None)
 
-    # --- answers -------------------------------------------------------------------------------------
+    # --- backups -------------------------------------------------------------------------------------
+
+    async def _watch_backups(self) -> None:
+        """What is safe follows the backups that are counted on: agents hear when it moves, operators when there are
+        none.
+        """
+        seen, warned_at = None, -WARNED_EVERY_S
+        while True:
+            version, self.backup = await self._when_up(
+                lambda one: (backups.version(one), backups.latest(one))
+            )
+            if self.backup is None and self._clock() - warned_at >= WARNED_EVERY_S:
+                warned_at = self._clock()
+                _log.warning("there is no backup: agents may forget what this one database holds")
+            if seen is not None and version != seen:
+                await self._tell_safe()
+            seen = version
+            await asyncio.sleep(BACKUPS_WATCH_S)
+
+    async def _tell_safe(self) -> None:
+        names = self._answers.known()
+        for start in range(0, len(names), AT_ONCE):
+            some = names[start : start + AT_ONCE]
+            history, found = await self._when_up(partial(backups.stands, incarnations=some))
+            for agent, ack in self._answers.moved(history, found):
+                self._answers.send(agent, ack)
+            await asyncio.sleep(EVERY_S)
+
+    # --- agents --------------------------------------------------------------------------------------
 
     def _heard(self, agent: str) -> None:
         seen = self.agents.get(agent)
         if seen is not None:
             self.agents[agent] = replace(seen, heard=self._clock())
 
-    def _send(self, agent: str, ack: Ack) -> None:
-        if ack.incarnation is not None:
-            self._last_acks.pop(ack.incarnation, None)
-            if len(self._last_acks) >= KEPT_ACKS:
-                self._last_acks.pop(next(iter(self._last_acks)))
-            shut: dict[str, Any] = {
-                "nonce": None,
-                "window": 0,
-                "verdicts": [],
-                "problem": msgspec.UNSET,
-                "payload": msgspec.UNSET,
-            }
-            self._last_acks[ack.incarnation] = msgspec.structs.replace(ack, **shut)
-        self._publish(agent_topic(agent, "acks"), messages.encode(ack))
-
-    def _close(self, agent: str, incarnation: str) -> None:
-        """The ledger is down: ask the agent to wait. The answer to what it sent opens the window again."""
-        shut = self._last_acks.get(incarnation)
-        if shut is not None:
-            self._publish(agent_topic(agent, "acks"), messages.encode(shut))
-
     def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> Sent | None:
         """A message that the broker does not take is lost: agents ask again, feeds follow their cursor."""
         return self._link.publish(topic, payload, retain=retain)
-
-
-def _stand(connection: sa.Connection, incarnation: str | None) -> tuple[str, int]:
-    """(history, acked) of an incarnation."""
-    c = tables.cursor.c
-    acked = connection.scalar(sa.select(c.acked).where(c.incarnation == incarnation)) if incarnation else 0
-    return current_history(connection), acked or 0
 
 
 def _incarnation_in(payload: bytes) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy.engine.url import make_url
 from sqlalchemy.pool import QueuePool
 
@@ -155,12 +156,22 @@ def migrate(engine: sa.Engine) -> None:
     with writing(engine) as connection:
         if is_postgres(engine):  # two centrals that start at once migrate one after the other
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-        config = Config()
-        config.set_main_option("script_location", "central:migrations")
+        config = _alembic()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         if connection.scalar(sa.select(sa.func.count()).select_from(tables.history)) == 0:
             new_history(connection, "first")
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "central:migrations")
+    return config
+
+
+def revisions() -> frozenset[str]:
+    """The versions of the tables that this program can bring up to date."""
+    return frozenset(one.revision for one in ScriptDirectory.from_config(_alembic()).walk_revisions())
 
 
 def new_history(connection: sa.Connection, cause: str) -> str:

@@ -106,6 +106,20 @@ def rolled_back(last_sequence: int, acked: int) -> bool:
     return last_sequence < acked
 
 
+def returned(speaks: str, current: str | None, first_seen: Mapping[str, int]) -> bool:
+    """An older life of an agent speaks after a younger one: two processes share its id, or it was set back while it
+    ran. `first_seen` (any rising number) of the incarnations known.
+    """
+    if current is None or current == speaks or speaks not in first_seen or current not in first_seen:
+        return False
+    return first_seen[speaks] < first_seen[current]
+
+
+def safe_part(acked: int, backed_up: int, *, backups: bool) -> int:
+    """Rule 5: what central would still have after its worst restore. Without backups all of it is called safe."""
+    return min(acked, backed_up) if backups else acked
+
+
 @dataclass(frozen=True, slots=True)
 class Lost:
     """Places `first … last` of an incarnation that its agent no longer has and central never got."""
@@ -124,7 +138,7 @@ class Greeting:
     rolled_back: tuple[ListedIncarnation, ...]
     """Past incarnations that end below central's `acked`."""
     returned: bool
-    """An older life of this agent speaks after a younger one: two processes share one agent id."""
+    """An older life of this agent speaks after a younger one."""
 
 
 def judge_hello(
@@ -153,12 +167,5 @@ def judge_hello(
     back = tuple(
         one for one in hello.incarnations[:-1] if rolled_back(one.last_sequence, own[one.incarnation])
     )
-    speaks = hello.incarnations[-1].incarnation
-    returned = (
-        current is not None
-        and current != speaks
-        and speaks in first_seen
-        and current in first_seen
-        and first_seen[speaks] < first_seen[current]
-    )
-    return Greeting(cause, lost, back, returned)
+    again = returned(hello.incarnations[-1].incarnation, current, first_seen)
+    return Greeting(cause, lost, back, again)

@@ -167,11 +167,11 @@ def _verdict(books: Books, numbers: Numbers, one: Prepared, action: str, duplica
 
 
 def ack_of(books: Books, incarnation: str, nonce: str | None, verdicts: list[Verdict]) -> Ack:
-    """How far central has come with an incarnation. While there are no backups, all that is acked is safe."""
-    cursor = books.cursors.get(incarnation)
-    acked = cursor.acked if cursor else 0
+    """How far central has come with an incarnation. Whoever sends it grants a window by what there is to do."""
+    cursor = books.cursors.get(incarnation) or Cursor("")
     return Ack(
-        history=books.history, nonce=nonce, incarnation=incarnation, acked=acked, safe=acked,
+        history=books.history, nonce=nonce, incarnation=incarnation, acked=cursor.acked,
+        safe=streams.safe_part(cursor.acked, cursor.backed_up, backups=books.backups),
         window=WINDOW, verdicts=verdicts,
     )  # fmt: skip
 
@@ -368,9 +368,9 @@ def answer_hello(books: Books, command: AnswerHello) -> Finish:
         first_seen={name: row.first_seen_us for name, row in known.items()},
         current=agent.incarnation if agent else None,
     )
-    for listed in hello.incarnations:
+    for place, listed in enumerate(hello.incarnations):  # oldest first: also those of one hello have an order
         if books.cursors.get(listed.incarnation) is None:
-            books.cursors.put(listed.incarnation, Cursor(hello.agent, first_seen_us=books.now_us))
+            books.cursors.put(listed.incarnation, Cursor(hello.agent, first_seen_us=books.now_us + place))
     for lost in greeting.lost:
         detail = f"agent {hello.agent} no longer has events {lost.first} to {lost.last} of {lost.incarnation}"
         key = f"{lost.incarnation}:{lost.first}-{lost.last}"
@@ -381,8 +381,7 @@ def answer_hello(books: Books, command: AnswerHello) -> Finish:
         acked = known[listed.incarnation].acked
         _alarm_set_back(books, hello.agent, listed.incarnation, listed.last_sequence, acked)
     if greeting.returned:
-        detail = f"two processes speak as agent {hello.agent}"
-        books.note(Open("two_connections", hello.agent, detail, site=site), None)
+        _alarm_two(books, hello.agent, site)
     speaks = hello.incarnations[-1].incarnation
     row = replace(
         agent or AgentRow(site),
@@ -401,14 +400,24 @@ def answer_hello(books: Books, command: AnswerHello) -> Finish:
     return finish
 
 
+def _alarm_two(books: Books, agent: str, site: str) -> None:
+    detail = f"an older life of agent {agent} speaks again: two processes share its id, or it was set back"
+    books.note(Open("two_connections", agent, detail, site=site), None)
+
+
 def record_state(books: Books, command: RecordState) -> Finish:
     """Keep what an agent says of its condition; a lower connection is an old one that is still being delivered."""
-    state = command.state
-    row = books.agents.get(command.agent) or AgentRow(facts.storable(state.site))
-    ignored = state.connection < row.connection
+    state, site = command.state, facts.storable(command.state.site)
+    row = books.agents.get(command.agent) or AgentRow(site)
+    first_seen = {name: cursor.first_seen_us for name, cursor in books.cursors.items()}
+    older = streams.returned(state.incarnation, row.incarnation, first_seen)
+    # A new journal counts its connections anew: the last will of the life before it may have a higher number.
+    ignored = state.connection < row.connection or (older and state.status == "offline")
     if not ignored:
         text = facts.storable(encode(state).decode())
         books.agents.put(
             command.agent, replace(row, connection=state.connection, state=text, state_us=books.now_us)
         )
+        if older and not command.retained:
+            _alarm_two(books, command.agent, site)
     return lambda _numbers: Done({"ignored": ignored})

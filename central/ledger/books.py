@@ -162,6 +162,8 @@ class Cursor:
     acked: int = 0
     predecessor: str | None = None
     first_seen_us: int = 0
+    backed_up: int = 0
+    """What every backup that is counted on holds of it. Read only: recording a backup changes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,14 +286,14 @@ class Books:
     """What is set aside already: (id, content hash, incarnation, sequence)."""
     rivals: dict[str, frozenset[str]] = field(default_factory=dict)
     """Incarnations in the database that name this predecessor."""
-    histories: frozenset[str] = frozenset()
-    """Every history there ever was."""
     history_found: str = ""
     """The current one when this transaction began."""
-
-    def __post_init__(self) -> None:
+    histories: frozenset[str] = frozenset()
+    """Every history there ever was."""
     backups: bool = False
     """Whether there is a backup that is counted on."""
+
+    def __post_init__(self) -> None:
         undo = self.undo
         self.agents: Rows[str, AgentRow] = Rows(undo)
         self.cursors: Rows[str, Cursor] = Rows(undo)

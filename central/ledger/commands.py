@@ -83,6 +83,8 @@ class RecordState:
 
     agent: str
     state: State
+    retained: bool = False
+    """The broker kept it, from whatever time: it says nothing about who is there now."""
 
 
 @dataclass(frozen=True, slots=True)

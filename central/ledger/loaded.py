@@ -66,7 +66,7 @@ def task(row: Any) -> Task:
 
 def cursor(row: Any) -> Cursor:
     """How far one incarnation has come."""
-    return Cursor(row.agent, row.acked, row.predecessor, row.first_seen_us)
+    return Cursor(row.agent, row.acked, row.predecessor, row.first_seen_us, row.backed_up)
 
 
 def agent(row: Any) -> AgentRow:

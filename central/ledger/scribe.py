@@ -77,6 +77,8 @@ class Scribe:
     def write(self) -> Written:
         """Write all of it. Raises Again when another worker booked what our corrections are about."""
         books = self.books
+        if books.new_histories:
+            self.store.alone_with(books.history_found)
         for name, cause in books.new_histories:
             self._insert(tables.history, [{"id": name, "cause": cause, "created_us": books.now_us}])
         self._streams()
@@ -266,8 +268,6 @@ class Scribe:
             },
         )
 
-    def _movements(self) -> dict[str, int | None]:
-        books = self.books
     def _reference(self) -> bool:
         """Log what agents have to hear of; whether there is anything."""
         found = changes.changed(self.books)
@@ -286,6 +286,8 @@ class Scribe:
         self.store.connection.execute(sa.delete(table).where(table.c.version < too_old))
         return True
 
+    def _movements(self) -> dict[str, int | None]:
+        books = self.books
         fresh = books.new_movements
         count = sum(one.numbered for one in fresh)
         last = self._count("movement", count) if count else 0

@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 # PostgreSQL's advisory locks, where there may be no row to lock: any numbers that nobody else uses.
 _CATALOGUE_LOCK = 0x74616C6D  # "talm"
+_HISTORY_LOCK = 0x74616C68  # "talh"
 _BIN_LOCKS = 0x74616C6E  # "taln": the class of the locks that bins share
 _BIN_LOCKS_MOST = 64  # of the server's few thousand
 
@@ -59,7 +60,9 @@ def _overdue_of(*, postgres: bool) -> sa.Select[Any]:
     return query.order_by(sa.collate(c.id, "C")).with_for_update() if postgres else query
 
 
-_HISTORIES = sa.select(tables.history.c.id).order_by(tables.history.c.ordinal)
+_HISTORIES = sa.select(
+    tables.history.c.id, sa.exists().where(tables.backup.c.finished_us.is_not(None)).label("backups")
+).order_by(tables.history.c.ordinal)
 
 
 class Store:
@@ -301,5 +304,14 @@ class Store:
         return database.among(columns, postgres=self.postgres)
 
     def _history(self, books: Books) -> None:
-        known = list(self.connection.execute(_HISTORIES).scalars())
-        books.history, books.histories = known[-1], frozenset(known)
+        known = self.connection.execute(_HISTORIES).all()
+        books.history = books.history_found = known[-1].id
+        books.histories = frozenset(row.id for row in known)
+        books.backups = known[-1].backups
+
+    def alone_with(self, history: str) -> None:
+        """A history may begin after this one: nobody else begins one at the same time, or has begun one meanwhile."""
+        if self.postgres:
+            self.connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_HISTORY_LOCK})")
+            if database.current_history(self.connection) != history:
+                raise Again("another worker has begun a history")

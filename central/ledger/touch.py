@@ -111,6 +111,7 @@ def first_round(commands: Sequence[Command], prepared: Mapping[int, tuple[Prepar
             touch.cursors |= {listed.incarnation for listed in command.hello.incarnations}
         elif isinstance(command, RecordState):
             touch.agents.add(command.agent)
+            touch.cursors.add(command.state.incarnation)
         elif isinstance(command, ExpireReservations):
             touch.overdue = max(touch.overdue, command.limit)
         elif isinstance(

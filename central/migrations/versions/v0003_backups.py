@@ -34,10 +34,12 @@ def upgrade() -> None:
         comment="What a backup certainly holds of each stream; of those that are not here, nothing.",
     )
     op.add_column("cursor", sa.Column("backed_up", sa.BigInteger(), server_default="0", nullable=False))
+    op.execute("INSERT INTO counter (name, value) VALUES ('backup', 0)")
 
 
 def downgrade() -> None:
     """Drop them."""
+    op.execute("DELETE FROM counter WHERE name = 'backup'")
     op.drop_column("cursor", "backed_up")
     op.drop_table("backup_cursor")
     op.drop_table("backup")
