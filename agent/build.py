@@ -78,7 +78,7 @@ class Agent:
     def __init__(self, settings: AgentConfig, journal: Journal) -> None:
         self.settings, self.journal = settings, journal
         self.version = version.version()
-        self.reference = ReferenceData(settings.agent.reference, self._something_new)
+        self.reference = ReferenceData(settings.agent.reference, self._something_new, self._ask)
         self.board = Board(settings.agent.tasks, self._something_new)
         self.history = History()
         self.registry = metrics.create_registry("agent", self.version)
@@ -164,6 +164,7 @@ class Agent:
             on_change=self._status_changed,
             retention_s=agent.retention_days * DAY_S,
             keep_newest=KEPT,
+            takes=["pick"] if any(one.workflow == "pick" for one in self.settings.stations) else [],
         )
 
     async def load(self) -> None:
@@ -259,6 +260,9 @@ class Agent:
             self._telling = True
             asyncio.get_running_loop().call_later(STATE_S, self._tell_state)
         self._status_changed()
+
+    def _ask(self) -> None:
+        self.uplink.ask()
 
     def _tell_state(self) -> None:
         self._telling = False

@@ -126,12 +126,21 @@ async def test_a_hello_is_answered_with_everything_an_agent_needs(central: Centr
         2,
         "open",
     )
-    central.hello(stream, nonce="n-2", reference=snapshot["version"])
+    central.hello(stream, nonce="n-2", reference=snapshot["version"], history=ack["history"])
     await central.acks(2)
     await asyncio.sleep(0.2)
     assert len(central.ear.of("/reference")) == 1, "it has that version already"
     await central.books.do(PutItem("t", "SKU-3", "Bowl", (Gtin(gtin="9521234543213", quantity=1),)))
     await eventually_async(lambda: len(central.ear.of("/reference")) == 2, 10)
+    delta = central.ear.of("/reference")[-1]
+    assert (delta["kind"], delta["from"]) == ("delta", snapshot["version"])
+    assert [item["sku"] for item in delta["upsert"]["items"]] == ["SKU-3"]
+    assert set(delta["upsert"]) == {"items"} and delta["remove"] == {}
+    central.hello(stream, nonce="n-3", reference=snapshot["version"], history=ack["history"])
+    await eventually_async(lambda: central.ear.of("/reference")[2:] == [delta], 10, "it is told again")
+    central.hello(stream, nonce="n-4", reference=delta["version"], history="H-of-another")
+    await eventually_async(lambda: len(central.ear.of("/reference")) == 4, 10)
+    assert central.ear.of("/reference")[-1]["kind"] == "snapshot"
 
 
 async def test_an_unreadable_batch_is_named_by_its_hash(central: Central) -> None:
@@ -250,4 +259,4 @@ async def test_what_another_process_registers_reaches_agents_too(central: Centra
     await other.submit(PutOperator("cli", "op-9", "Grace", "OP-9"))
     await other.close()
     await eventually_async(lambda: len(central.ear.of("/reference")) == 2, 15)
-    assert "op-9" in [one["id"] for one in central.ear.of("/reference")[-1]["operators"]]
+    assert [one["id"] for one in central.ear.of("/reference")[-1]["upsert"]["operators"]] == ["op-9"]

@@ -1,7 +1,7 @@
 """Reference data and tasks: parts, files, what happens to damaged ones, and which line comes next."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,9 +11,9 @@ import pytest
 from agent import tasks
 from agent.choices import MOST_PUT_OFF, Choices
 from agent.choices import load as load_choices
-from agent.reference import MOST_PARTS, Collector, Lookups, ReferenceData, Stored
+from agent.reference import MOST_PARTS, MOST_TOLD, Collector, Lookups, ReferenceData, Stored
 from agent.tasks import Board
-from sync.messages import Item, Reference, Task, Tasks
+from sync.messages import Item, Reference, ReferenceDelta, Remove, Task, Tasks, Upsert
 from tests.support.agents import MILK, MILK_CASE, pick, site
 from tests.support.wait import eventually_async
 
@@ -29,6 +29,13 @@ def part(version: int, number: int, of: int, *skus: str) -> Reference:
         locations=[],
         operators=[],
         documents=[],
+    )
+
+
+def delta(since: int, version: int, *skus: str, gone: Sequence[str] = ()) -> ReferenceDelta:
+    items = [Item(sku=sku, name=sku, gtins=[]) for sku in skus]
+    return ReferenceDelta(
+        from_=since, version=version, upsert=Upsert(items=items), remove=Remove(items=list(gone))
     )
 
 
@@ -115,6 +122,51 @@ class TestFile:
         assert data.version is None
         assert not path.exists()
         assert (tmp_path / "reference.json.damaged").read_bytes() == content
+
+    async def test_a_delta_is_claimed_when_it_is_durable_and_goes_on_from_there(self, tmp_path: Path):
+        path, gaps = tmp_path / "reference.json", []
+        data = ReferenceData(path, on_gap=lambda: gaps.append(1))
+        running = asyncio.create_task(data.run())
+        data.receive(part(4, 1, 1, "a", "b"))
+        data.receive(delta(4, 5, "c", gone=["a"]))
+        data.receive(delta(5, 9, "b"))
+        assert data.version is None
+        await eventually_async(lambda: data.version == 9)
+        assert gaps == []
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        again = ReferenceData(path)
+        again.load()
+        assert (again.version, skus(again.now.stored)) == (9, ["b", "c"])
+
+    async def test_a_delta_that_does_not_fit_is_dropped_and_asked_for(self, tmp_path: Path):
+        gaps: list[int] = []
+        data = ReferenceData(tmp_path / "reference.json", on_gap=lambda: gaps.append(1))
+        running = asyncio.create_task(data.run())
+        data.receive(delta(3, 4, "x"))
+        await eventually_async(lambda: gaps == [1], what="nothing is known that it could change")
+        data.receive(part(4, 1, 1, "a"))
+        await eventually_async(lambda: data.version == 4)
+        data.receive(delta(3, 4, "x"))  # told twice: nothing is missing
+        data.receive(delta(4, 5, "b"))
+        await eventually_async(lambda: data.version == 5)
+        assert gaps == [1]
+        data.receive(delta(6, 7, "c"))
+        await eventually_async(lambda: gaps == [1, 1])
+        assert (data.version, skus(data.now.stored)) == (5, ["a", "b"])
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    def test_deltas_that_wait_for_the_disk_are_bounded(self, tmp_path: Path):
+        gaps: list[int] = []
+        data = ReferenceData(tmp_path / "reference.json", on_gap=lambda: gaps.append(1))
+        for number in range(MOST_TOLD + 2):
+            data.receive(delta(number, number + 1))
+        assert gaps == [1, 1]
+        data.receive(part(9, 1, 1, "a"))
+        assert gaps == [1, 1], "a snapshot takes the place of all that waits"
 
     async def test_a_disk_that_takes_nothing_leaves_the_old_one_in_use(self, tmp_path: Path):
         blocked = tmp_path / "file"
