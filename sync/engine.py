@@ -287,6 +287,8 @@ class Engine:
             following = batch.last + 1
             if not stream.todo.covers(batch.first, batch.last):
                 continue  # part of it was settled while it was read; the rest is asked for again
+            if batch.last - batch.first >= self._room():
+                continue  # central has narrowed the window meanwhile
             stream.sent(batch)
             self._batches[messages.payload_hash(batch.payload)] = (
                 stream.incarnation,
@@ -501,9 +503,13 @@ class Engine:
 
     # --- sending -----------------------------------------------------------------------------------------
 
+    def _room(self) -> int:
+        """How many more events may be on their way."""
+        return min(self.window, MOST_IN_FLIGHT) - sum(stream.in_flight for stream in self.streams.values())
+
     def _send(self) -> list[Action]:
         """Ask for the next events, if the window has room: oldest incarnation first, lowest sequence first."""
-        room = min(self.window, MOST_IN_FLIGHT) - sum(stream.in_flight for stream in self.streams.values())
+        room = self._room()
         if not self.online or self._reading is not None or self._reentering or room <= 0:
             return []
         for stream in self.streams.values():

@@ -173,7 +173,9 @@ def test_what_was_pruned_is_told_in_the_next_hello_and_no_longer_waited_for() ->
         (1, 0, 0),
     ]
     desk.answer(B, 2)
-    assert list(desk.engine.streams[B].lacking) == [(5, 9)], "central was set back: what is left is sent again"
+    assert list(desk.engine.streams[B].lacking) == [(5, 9)], (
+        "central was set back: what is left is sent again"
+    )
     desk.engine.pruned(B, 8)
     assert (list(desk.engine.streams[B].lacking), desk.engine.queued) == ([(8, 9)], 2)
 
@@ -238,6 +240,16 @@ def test_never_more_than_the_window_is_unanswered() -> None:
     assert len(desk.batches()) == 2
     desk.ack(A, 6, window=100, verdicts=[(4, "a4"), (5, "a5"), (6, "a6")])
     assert desk.batches()[2:] == [[7, 8, 9, 10]]
+
+
+def test_a_window_that_narrows_while_events_are_read_holds_for_them() -> None:
+    desk = Desk([Stream(A, last=5, lacking=Ranges([(1, 5)]))], hold_reads=True)
+    desk.do(desk.engine.connected(desk.now))
+    desk.answer(A)
+    desk.ack(A, window=2)
+    desk.hold_reads = False
+    desk.do(desk.engine.read(desk.held[0], desk.lookup(desk.held[0])))
+    assert desk.batches() == [[1, 2]]
 
 
 def test_batches_hold_a_hundred_events_and_reads_are_bounded() -> None:
