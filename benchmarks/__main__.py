@@ -14,6 +14,7 @@ from service import log
 
 BENCHMARKS = {
     "journal": "benchmarks.journal",
+    "sync": "benchmarks.sync",
     "end-to-end": "benchmarks.end_to_end",
     "devices": "benchmarks.devices",
     "smoothing": "benchmarks.smoothing",

@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import uvloop
@@ -33,6 +33,8 @@ BACKLOG = 20_000  # events queued while offline
 ECHOES = 400
 START_S = 20.0
 
+OnVerdict = Callable[[Verdict], None]
+
 
 def run(directory: Path) -> Iterator[Figure]:
     """Every figure of the whole way; files go to `directory`."""
@@ -41,8 +43,8 @@ def run(directory: Path) -> Iterator[Figure]:
 
 
 async def _measure(folder: Path) -> list[Figure]:
-    async with _programs(folder) as url:
-        limit = await _unavoidable(folder, url)
+    async with programs(folder) as url:
+        limit = await unavoidable(folder, url)
         paced, drained_per_s = await _scan(folder, url)
         name = "two durable writes and a message there and back"
         echo_rate = await _echo_rate(url)
@@ -105,7 +107,8 @@ async def _mirror(url: str, name: str, topic: str) -> AsyncIterator[tuple[Link, 
             await running
 
 
-async def _unavoidable(folder: Path, url: str) -> list[float]:
+async def unavoidable(folder: Path, url: str) -> list[float]:
+    """Seconds that two durable writes and a message there and back take, many times."""
     disk, samples = Disk(folder), []
     async with (
         _mirror(url, "there", "bench/there") as (there, back),
@@ -172,7 +175,7 @@ async def _scan(folder: Path, url: str) -> tuple[dict[int, list[float]], float]:
             begun[scan.id] = time.perf_counter()
             await journal.append([scan])
             await asyncio.sleep(random.expovariate(rate))
-        await asyncio.wait_for(_until(lambda: not begun), START_S)
+        await asyncio.wait_for(until(lambda: not begun), START_S)
         paced[rate] = waits[:]
     scans = [draft() for _ in range(BACKLOG)]
     settled.clear()
@@ -189,8 +192,8 @@ async def _scan(folder: Path, url: str) -> tuple[dict[int, list[float]], float]:
     return paced, drained_per_s
 
 
-async def _until(condition: "object") -> None:
-    assert callable(condition)
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until it is true."""
     while not condition():
         await asyncio.sleep(0.01)
 
@@ -199,9 +202,9 @@ async def _until(condition: "object") -> None:
 
 
 @contextlib.asynccontextmanager
-async def _programs(folder: Path) -> AsyncIterator[str]:
+async def programs(folder: Path) -> AsyncIterator[str]:
     """A broker and a central that knows the item; yields the broker's URL."""
-    mqtt_port, http_port = _free_port(), _free_port()
+    mqtt_port, http_port = free_port(), free_port()
     config = folder / "central.toml"
     config.write_text(
         f'[database]\nurl = "sqlite:///{folder}/central.db"\n[mqtt]\nurl = "mqtt://127.0.0.1:{mqtt_port}"\n'
@@ -215,7 +218,7 @@ async def _programs(folder: Path) -> AsyncIterator[str]:
     ]
     try:
         base = f"http://127.0.0.1:{http_port}"
-        await asyncio.wait_for(_until(lambda: _get(f"{base}/healthz")), START_S)
+        await asyncio.wait_for(until(lambda: _get(f"{base}/healthz")), START_S)
         grant = [*tallyman, "central", "token", "--role", "admin", "--name", "bench", "--config", str(config)]
         token = subprocess.run(grant, check=True, capture_output=True, text=True).stdout.split()[-1]
         item = {
@@ -253,11 +256,18 @@ def _purchase_order() -> dict[str, object]:
     return {"id": "PO-1001", "site": "bench", "supplier": "bench", "lines": lines}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def listens(port: int) -> bool:
+    """Whether connections to it are accepted."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _get(url: str) -> bool:

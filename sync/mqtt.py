@@ -1,8 +1,12 @@
 """One MQTT connection at a time, rebuilt for ever. The only paho in this project.
 
-paho's network thread hands everything over to the event loop; a message is acknowledged (PUBACK) only when its
-receiver says so, after the commit. Every attempt is a new client with a clean session: what the old one still had
-queued is gone, and the engine above decides what to send again. The broker's memory is never relied on.
+The network thread hands everything over to the event loop; a message is acknowledged (PUBACK) only when its
+receiver says so, after the commit. Every attempt is a new client with a clean session and a thread of its own: what
+the old one still had queued is gone, and the engine above decides what to send again. The broker's memory is never
+relied on, and neither is the thread: it is watched, and one that hangs is left behind (`sync/network.py`).
+
+A connection whose other side is gone without a word is noticed by the kernel within HALF_OPEN_S; one whose broker
+has stopped, while its machine still answers, by the ping within two keep-alives.
 """
 
 import asyncio
@@ -26,11 +30,18 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from sync.network import MOST_LEFT_BEHIND, NetworkThread
+
 KEEPALIVE_S: Final = 30  # contract, "MQTT"
-CONNECT_TIMEOUT_S: Final = 10.0  # TCP, and then CONNACK and SUBACK together
+CONNECT_TIMEOUT_S: Final = 10.0  # TCP and TLS; and as long again for CONNACK and SUBACK together
+WATCH_S: Final = 1.0  # the network thread is looked at so often
+HALF_OPEN_S: Final = 20  # data or a probe that nobody acknowledged for so long ends the connection
 RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 10.0  # a radio cell that comes back is used again soon
-STEADY_S: Final = 5.0  # a connection that lasted so long works; two that take each other's name never last
+# A connection that lasted so long works, and the next pause is short again. Two programs that take each other's name
+# come back after 1.5 × RETRY_MOST_S at the latest, so neither ever gets there: they stay at the longest pause.
+STEADY_S: Final = 30.0
+SHORT_MOST: Final = 3  # connections in a row that did not last; so many make a person look at the names
 GOODBYE_S: Final = 1.0  # how long the end waits for what was published last
 RECEIVE_MAXIMUM: Final = 100  # messages handed to us and not yet acknowledged (MQTT 5.0 §3.1.2.11.3)
 # Messages that wait for the event loop. More than RECEIVE_MAXIMUM come only without QoS 1, or from a broker that
@@ -41,6 +52,7 @@ OUTGOING_MAXIMUM: Final = 10_000  # messages queued here; above, `publish` says 
 UNSUPPORTED_VERSION: Final = (
     132  # MQTT 5.0 §3.2.2.2; 3.1.1 brokers answer 1, which paho translates to the same
 )
+TAKEN_OVER: Final = 142  # MQTT 5.0 §3.14.2.1: another client took this client id; 3.1.1 says nothing of it
 
 log = structlog.get_logger()
 
@@ -142,17 +154,56 @@ class Link:
         self._client: _Client | None = None
         self._last: paho.MQTTMessageInfo | None = None
         self._up_since = math.inf
+        self._contest, self._contested_at, self._short = "", -math.inf, 0
+        self._left_behind: list[NetworkThread] = []
+        self.connects = 0
+        """Connections that were made and subscribed."""
 
     @property
     def online(self) -> bool:
         """Connected and subscribed."""
         return self._client is not None
 
+    @property
+    def contested(self) -> str | None:
+        """What to tell people while another program takes this one's name, also when it is our turn; None: nobody
+        seems to.
+        """
+        now = asyncio.get_running_loop().time()
+        return self._contest if now - self._contested_at < STEADY_S else None
+
+    def _ended(self, reason: str, *, taken_over: bool) -> str:
+        """A connection that had worked is over; returns what to say of it. Not every broker tells that it gave our
+        name to another, so connections that end soon, one after the other, are a hint.
+        """
+        now = asyncio.get_running_loop().time()
+        self._short = self._short + 1 if now - self._up_since < STEADY_S else 0
+        if taken_over:
+            self._contest = (
+                f"another program speaks as {self._client_id!r} to this broker: give each its own id"
+            )
+        elif self._short >= SHORT_MOST:
+            self._contest = (
+                f"{reason}, {self._short} times in a row: does another program speak as {self._client_id!r}"
+                " to this broker?"
+            )
+        else:
+            return reason
+        self._contested_at = now
+        return self._contest
+
+    @property
+    def left_behind(self) -> int:
+        """Network threads that hang and could not be ended."""
+        self._left_behind = [thread for thread in self._left_behind if thread.alive]
+        return len(self._left_behind)
+
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> Sent | None:
         """Queue a message, QoS 1. None: not connected, or more is queued than the bound admits."""
         if self._client is None:
             return None
         self._last = self._client.publish(topic, payload, qos=1, retain=retain)
+        self._client.thread.wake()
         return Sent(self._last) if self._last.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     async def run(self) -> None:
@@ -171,40 +222,60 @@ class Link:
 
     async def _connection(self) -> str:
         """One attempt from beginning to end; returns why it ended."""
+        if self.left_behind >= MOST_LEFT_BEHIND:
+            return f"{self.left_behind} network threads hang and cannot be ended: restart this program"
         try:
             client = self._new_client(await self._listener.will())
         except (OSError, ssl.SSLError) as error:
             return f"the TLS files cannot be used: {error}"
         attempt = _Attempt(client, self._subscriptions, self._listener.received)
-        unwanted = threading.Event()
-        try:
-            await asyncio.to_thread(self._connect, client, unwanted)
-        except OSError as error:
-            return f"no broker at {self._host}:{self._port}: {error}"
-        except asyncio.CancelledError:  # the thread goes on; whoever comes last closes the socket
-            unwanted.set()
-            _close(client)
-            raise
-        client.loop_start()
+        client.thread = NetworkThread(
+            client,
+            lambda: attempt.connect(lambda: self._connect(client)),
+            attempt.thread_ended,
+            name=f"mqtt-{self._client_id}",
+        )
+        client.thread.start()
+        watching = asyncio.create_task(self._watch(client.thread, attempt))
         try:
             try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                async with asyncio.timeout(2 * CONNECT_TIMEOUT_S):
                     if (refusal := await attempt.ready) is not None:
                         if attempt.version_refused:
-                            self._protocol = MQTTProtocolVersion.MQTTv311
-                        return refusal
+                            self._protocol = _OTHER[self._protocol]
+                        return (
+                            f"no broker at {self._host}:{self._port}: {refusal}"
+                            if attempt.unreached
+                            else refusal
+                        )
             except TimeoutError:
                 return f"the broker at {self._host}:{self._port} does not answer"
             self._client = client
             self._up_since = asyncio.get_running_loop().time()
+            self.connects += 1
             self._listener.connected()
-            return await attempt.ended
+            return self._ended(await attempt.ended, taken_over=attempt.taken_over)
         finally:
+            watching.cancel()
             if self._last is not None and attempt.ended.cancelled():  # we were told to stop
                 await asyncio.shield(asyncio.to_thread(_wait_for, self._last))
             self._client = self._last = None
-            client.disconnect()
-            await asyncio.shield(asyncio.to_thread(client.loop_stop))
+            if not attempt.hangs:
+                client.disconnect()
+                client.thread.wake()
+                if attempt.connected:
+                    await asyncio.shield(asyncio.to_thread(client.thread.join, GOODBYE_S))
+            client.thread.leave()
+            self._left_behind.append(client.thread)  # as long as it lives
+
+    async def _watch(self, thread: NetworkThread, attempt: "_Attempt") -> None:
+        """A thread that hangs or died without a word ends its connection."""
+        while thread.alive:
+            await asyncio.sleep(WATCH_S)
+            if attempt.connected and thread.hangs():
+                log.error("the network thread hangs and is left behind", threads=self.left_behind + 1)
+                attempt.end("the network thread hangs; another one is begun", hangs=True)
+        attempt.end("the network thread is gone; another one is begun")
 
     def _new_client(self, will: Will | None) -> "_Client":
         client = _Client(
@@ -216,7 +287,8 @@ class Link:
             manual_ack=True,
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
-        client.on_socket_open = _send_at_once
+        client.on_socket_open = _prepare_socket
+        client.on_socket_register_write = _leave_to_the_thread
         client.max_queued_messages_set(OUTGOING_MAXIMUM)
         if will is not None:
             client.will_set(will.topic, will.payload, qos=1, retain=True)
@@ -228,15 +300,13 @@ class Link:
             client.tls_set(ca_certs=ca, certfile=cert, keyfile=key)
         return client
 
-    def _connect(self, client: "_Client", unwanted: threading.Event) -> None:
+    def _connect(self, client: "_Client") -> None:
         properties = None
         if self._protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.CONNECT)
             properties.ReceiveMaximum = RECEIVE_MAXIMUM
             properties.MaximumPacketSize = PACKET_MAXIMUM_BYTES
         client.connect(self._host, self._port, KEEPALIVE_S, properties=properties)
-        if unwanted.is_set():
-            _close(client)
 
 
 class _Attempt:
@@ -250,18 +320,22 @@ class _Attempt:
         self.ready: asyncio.Future[str | None] = self._loop.create_future()
         self.ended: asyncio.Future[str] = self._loop.create_future()
         self.version_refused = False
-        """The broker does not speak this version of MQTT."""
+        """The broker does not speak this version of MQTT, or hung up without a word when it heard it."""
+        self.taken_over = False
+        """Another client came with our client id."""
+        self.unreached = False
+        """There was no connection at all."""
+        self.hangs = False
+        """The network thread does not move any more."""
+        self.connected = False
+        """There is a connection, whether the broker has answered on it or not."""
+        self._answered = False
         self._room = threading.BoundedSemaphore(HANDED_OVER_MAXIMUM)
         self._dropped = False
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        client.on_disconnect = lambda _client, _data, _flags, code, _properties: self._tell(
-            self._end, f"the connection to the broker ended: {code}"
-        )
-        client.on_thread_failed = lambda error: self._tell(
-            self._end, f"the connection to the broker failed: {error!r}"
-        )
+        client.on_disconnect = self._on_disconnect
 
     # --- on the event loop ---------------------------------------------------------------------------
 
@@ -269,7 +343,9 @@ class _Attempt:
         if not self.ready.done():
             self.ready.set_result(refusal)
 
-    def _end(self, reason: str) -> None:
+    def end(self, reason: str, *, hangs: bool = False) -> None:
+        """The connection is over; the first reason counts."""
+        self.hangs = self.hangs or hangs
         self._subscribed(reason)
         if not self.ended.done():
             self.ended.set_result(reason)
@@ -278,7 +354,18 @@ class _Attempt:
         self._room.release()
         self._received(message)
 
-    # --- on paho's thread ----------------------------------------------------------------------------
+    # --- on the network thread -----------------------------------------------------------------------
+
+    def connect(self, connect: Callable[[], None]) -> None:
+        """Make the connection."""
+        connect()
+        self.connected = True
+
+    def thread_ended(self, error: BaseException | None) -> None:
+        """The thread has moved its last byte."""
+        self.unreached = not self.connected and isinstance(error, OSError)
+        reason = str(error) if self.unreached else f"the connection to the broker failed: {error!r}"
+        self._tell(self.end, "the connection to the broker ended" if error is None else reason)
 
     def _tell(self, work: Callable[..., object], *arguments: object) -> None:
         try:
@@ -289,9 +376,10 @@ class _Attempt:
     def _on_connect(
         self, client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
     ) -> None:
+        self._answered = True
         if code.is_failure:
             self.version_refused = code.value == UNSUPPORTED_VERSION
-            self._tell(self._end, f"the broker refused the connection: {code}")
+            self._tell(self.end, f"the broker refused the connection: {code}")
         elif not self._subscriptions:
             self._tell(self._subscribed, None)
         elif client.protocol == MQTTProtocolVersion.MQTTv5:
@@ -299,17 +387,24 @@ class _Attempt:
         else:
             client.subscribe([(topic, 1) for topic in self._subscriptions])
 
+    def _on_disconnect(
+        self, _client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
+    ) -> None:
+        self.version_refused = self.version_refused or not self._answered
+        self.taken_over = code.value == TAKEN_OVER
+        self._tell(self.end, f"the connection to the broker ended: {code}")
+
     def _on_subscribe(
         self, _client: paho.Client, _data: Any, _mid: int, codes: list[ReasonCode], _properties: Any
     ) -> None:
         refused = [topic for topic, code in zip(self._subscriptions, codes, strict=False) if code.is_failure]
         if refused:
             topics = ", ".join(refused)
-            self._tell(self._end, f"the broker refused the subscription to {topics}: check its access list")
+            self._tell(self.end, f"the broker refused the subscription to {topics}: check its access list")
         else:
             self._tell(self._subscribed, None)
 
-    def _on_message(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+    def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         if not self._room.acquire(blocking=False):
             if not self._dropped:
                 log.warning("messages come faster than they can be looked at; the rest is dropped")
@@ -317,24 +412,24 @@ class _Attempt:
             return
         mid, qos = message.mid, message.qos
         incoming = Incoming(
-            message.topic, bytes(message.payload), message.retain, lambda: _acknowledge(client, mid, qos)
+            message.topic,
+            bytes(message.payload),
+            message.retain,
+            lambda: _acknowledge(self._client, mid, qos),
         )
         self._tell(self._take, incoming)
 
 
 class _Client(paho.Client):
-    """Says so when an exception ends its network thread; paho alone would look connected for ever."""
+    """paho's state of one connection; the thread that moves its bytes is ours."""
 
-    on_thread_failed: Callable[[Exception], None]
+    thread: NetworkThread
 
-    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
-        """What the network thread runs."""
-        try:
-            return super().loop_forever(timeout, retry_first_connection)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the connection is over, and there will be another)
-            _close(self)
-            self.on_thread_failed(error)
-            return MQTTErrorCode.MQTT_ERR_UNKNOWN
+
+_OTHER: Final = {
+    MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
+    MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
+}
 
 
 def _wait_for(info: paho.MQTTMessageInfo) -> None:
@@ -343,15 +438,30 @@ def _wait_for(info: paho.MQTTMessageInfo) -> None:
         info.wait_for_publish(GOODBYE_S)
 
 
-def _send_at_once(_client: paho.Client, _data: Any, connection: Any) -> None:
-    """Else a verdict waits up to 40 ms for the acknowledgement of the packet before it (RFC 1122 §4.2.3.4)."""
+def _prepare_socket(_client: paho.Client, _data: Any, connection: Any) -> None:
+    """Small packets go at once: else a verdict waits up to 40 ms for the acknowledgement of the packet before it
+    (RFC 1122 §4.2.3.4). And a peer that is gone is noticed by the kernel (RFC 5482), where it can do that.
+    """
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _PROBES.items():
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _close(client: paho.Client) -> None:
-    if (connection := client.socket()) is not None:
-        connection.close()
+# Without traffic a probe is sent after half of HALF_OPEN_S, and some more in the other half.
+_PROBES: Final = {
+    "TCP_USER_TIMEOUT": HALF_OPEN_S * 1000,
+    "TCP_KEEPIDLE": HALF_OPEN_S // 2,
+    "TCP_KEEPINTVL": HALF_OPEN_S // 4,
+    "TCP_KEEPCNT": 2,
+}
 
 
-def _acknowledge(client: paho.Client, mid: int, qos: int) -> None:
+def _leave_to_the_thread(_client: paho.Client, _data: Any, _connection: Any) -> None:
+    """That there is such a callback keeps paho from writing on the event loop; the thread is woken by who writes."""
+
+
+def _acknowledge(client: "_Client", mid: int, qos: int) -> None:
     client.ack(mid, qos)
+    client.thread.wake()

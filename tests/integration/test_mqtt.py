@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import ctypes
+import os
+import signal
 import socket
 import threading
 import time
@@ -12,7 +15,7 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 
-from sync import mqtt
+from sync import mqtt, network
 from sync.mqtt import Incoming, Link, Settings, SettingsError, Will
 from tests.support.broker import Broker
 from tests.support.programs import free_port
@@ -234,6 +237,34 @@ async def test_a_broker_that_knows_only_3_1_1_is_spoken_to_in_3_1_1(monkeypatch:
     assert levels == [5, 4] and ear.connects == 1
 
 
+async def test_a_broker_that_hangs_up_when_it_hears_5_0_is_spoken_to_in_3_1_1(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mqtt, "RETRY_FIRST_S", 0.01)
+
+    def script(kind: int, body: bytes) -> bytes | None:
+        if kind == 0x10:
+            return None if body[6] == 5 else b"\x20\x02\x00\x00"
+        return b"\x90\x03" + body[:2] + b"\x01" if kind == 0x82 else b""
+
+    ear = Ear()
+    async with scripted(script) as (url, levels), linked(url, "a", ear, "t") as link:
+        await eventually_async(lambda: link.online)
+    assert levels == [5, 4]
+
+
+async def test_a_broker_that_tells_of_another_with_our_name_is_believed_at_once() -> None:
+    def script(kind: int, body: bytes) -> bytes | None:
+        accepted, suback = b"\x20\x03\x00\x00\x00", b"\x90\x04" + body[:2] + b"\x00\x01"
+        return {0x10: accepted, 0x82: suback + b"\xe0\x02\x8e\x00"}.get(kind, b"")  # DISCONNECT: taken over
+
+    ear = Ear()
+    async with scripted(script) as (url, _), linked(url, "a", ear, "t") as link:
+        await eventually_async(lambda: ear.reasons)
+        assert ear.reasons[0] == link.contested
+        assert ear.reasons[0] == "another program speaks as 'a' to this broker: give each its own id"
+
+
 async def test_a_refused_connection_or_subscription_is_a_reason_in_words() -> None:
     def refuse_connect(_kind: int, _body: bytes) -> bytes:
         return b"\x20\x03\x00\x87\x00"  # CONNACK: not authorized (MQTT 5.0 §3.2.2.2)
@@ -265,15 +296,134 @@ async def test_what_ends_the_network_thread_ends_the_connection(monkeypatch: pyt
     assert "UnicodeDecodeError" in ear.reasons[0]
 
 
-async def test_two_that_take_each_others_name_back_off(
+async def test_two_that_take_each_others_name_back_off_and_stay_at_it_and_say_why(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longest pause is what a connection lasts in such a duel: that must not look like one that works."""
+    monkeypatch.setattr(mqtt, "RETRY_FIRST_S", 0.02)
+    monkeypatch.setattr(mqtt, "RETRY_MOST_S", 0.3)
+    monkeypatch.setattr(mqtt, "STEADY_S", 0.9)  # of the same proportion as in earnest
+    one, other = Ear(), Ear()
+    async with (
+        linked(broker.url, "same", one, "t") as first,
+        linked(broker.url, "same", other, "t") as second,
+    ):
+        await eventually_async(lambda: one.connects >= 5 and other.connects >= 5, 30)
+        before = one.connects + other.connects
+        await asyncio.sleep(3)
+        assert one.connects + other.connects - before <= 3 / 0.15 + 2, (
+            "each waits its longest pause every time"
+        )
+        assert first.contested and second.contested, "also while it is connected"
+        assert "another program speak as 'same'" in one.reasons[-1]
+    async with linked(broker.url, "same", one, "t") as alone:
+        await eventually_async(lambda: alone.online)
+        assert alone.contested is None
+
+
+def _hang_in(place: str, hold: threading.Event, monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
+    """From the next call of this on, the first network thread waits there until `hold` is set."""
+    hung: list[threading.Thread] = []
+    real = getattr(paho.Client, place)
+
+    def hangs(*arguments: Any) -> Any:
+        if threading.current_thread().name == "mqtt-a" and hung in ([], [threading.current_thread()]):
+            hung[:] = [threading.current_thread()]
+            hold.wait(60)
+        return real(*arguments)
+
+    monkeypatch.setattr(paho.Client, place, hangs)
+    return hung
+
+
+@pytest.mark.parametrize("place", ["_handle_on_message", "loop_write", "loop_misc"])
+async def test_a_network_thread_that_hangs_is_left_behind_and_another_one_begun(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setattr(mqtt, "RETRY_FIRST_S", 0.02)
+    monkeypatch.setattr(mqtt, "WATCH_S", 0.2)
+    monkeypatch.setattr(network, "POLL_MS", 50)
+    hold, ear = threading.Event(), Ear()
+    try:
+        async with linked(broker.url, "a", ear, "t") as link:
+            await eventually_async(lambda: link.online, 30)
+            hung = _hang_in(place, hold, monkeypatch)
+            link.publish("t", b"lost")
+            await eventually_async(lambda: hung, 30)
+            await eventually_async(lambda: ear.connects == 2 and link.online, 30)
+            assert "the network thread hangs" in ear.reasons[-1] and link.left_behind == 1
+            link.publish("t", b"kept")
+            await eventually_async(lambda: ear.payloads()[-1:] == [b"kept"], 30)
+            hold.set()
+            await eventually_async(lambda: link.left_behind == 0, 30)
+    finally:
+        hold.set()
+
+
+async def test_so_many_threads_that_hang_are_left_behind_and_no_more(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mqtt, "RETRY_FIRST_S", 0.02)
-    one, other = Ear(), Ear()
-    async with linked(broker.url, "same", one, "t"), linked(broker.url, "same", other, "t"):
-        await eventually_async(lambda: one.connects and other.connects)
-        await asyncio.sleep(1.5)
-    assert one.connects + other.connects < 24
+    monkeypatch.setattr(mqtt, "RETRY_MOST_S", 0.02)
+    monkeypatch.setattr(mqtt, "WATCH_S", 0.05)
+    monkeypatch.setattr(mqtt, "MOST_LEFT_BEHIND", 2)
+    hold, ear = threading.Event(), Ear()
+    monkeypatch.setattr(paho.Client, "loop_misc", lambda _self: hold.wait(60))
+    try:
+        async with linked(broker.url, "a", ear, "t") as link:
+            await eventually_async(lambda: any("restart this program" in one for one in ear.reasons), 60)
+            assert link.left_behind == 2
+            hold.set()
+    finally:
+        hold.set()
+
+
+@pytest.mark.parametrize("silently", [False, True])
+async def test_a_network_thread_that_dies_is_replaced_also_when_it_dies_without_a_word(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, silently: bool
+) -> None:
+    monkeypatch.setattr(mqtt, "RETRY_FIRST_S", 0.02)
+    monkeypatch.setattr(mqtt, "WATCH_S", 0.2)
+    if silently:
+        monkeypatch.setattr(mqtt._Attempt, "thread_ended", lambda _self, _error: None)
+        monkeypatch.setattr(mqtt._Attempt, "_on_disconnect", lambda *_: None)
+    ear = Ear()
+    async with linked(broker.url, "a", ear, "t") as link:
+        await eventually_async(lambda: link.online, 30)
+        [thread] = [one for one in threading.enumerate() if one.name == "mqtt-a"]
+        assert thread.ident is not None
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+        await eventually_async(lambda: ear.connects == 2 and link.online, 30)
+        assert not thread.is_alive()
+        assert ("is gone" if silently else "SystemExit") in ear.reasons[-1]
+
+
+async def test_the_kernel_watches_for_a_peer_that_is_gone_without_a_word(broker: Broker) -> None:
+    async with linked(broker.url, "a", Ear(), "t") as link:
+        await eventually_async(lambda: link._client is not None)
+        assert link._client is not None
+        connection: Any = link._client.socket()
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        timeout_ms = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        idle_s = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        assert timeout_ms == mqtt.HALF_OPEN_S * 1000 and idle_s < mqtt.HALF_OPEN_S
+
+
+async def test_a_broker_that_stops_while_its_machine_answers_is_noticed_by_the_ping(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "KEEPALIVE_S", 1)
+    monkeypatch.setattr(mqtt, "CONNECT_TIMEOUT_S", 1)
+    ear = Ear()
+    async with linked(broker.url, "a", ear, "t") as link:
+        await eventually_async(lambda: link.online, 30)
+        assert broker._process is not None
+        os.kill(broker._process.pid, signal.SIGSTOP)
+        try:
+            await eventually_async(lambda: not link.online and ear.reasons, 30)
+        finally:
+            os.kill(broker._process.pid, signal.SIGCONT)
+        await eventually_async(lambda: link.online, 30)
 
 
 async def test_what_was_published_last_reaches_the_broker_before_the_goodbye(broker: Broker) -> None:
