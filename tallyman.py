@@ -38,6 +38,10 @@ app = typer.Typer(
 )
 central_app = typer.Typer(rich_markup_mode=None, add_completion=False)
 app.add_typer(central_app, name="central", invoke_without_command=True)
+journal_app = typer.Typer(
+    rich_markup_mode=None, add_completion=False, no_args_is_help=True, help="Look after an agent's journal."
+)
+app.add_typer(journal_app, name="journal")
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="The program's TOML file.", metavar="FILE", show_default=False)
@@ -112,6 +116,151 @@ def agent(config: ConfigOption) -> None:
     raise typer.Exit(room("agent.build").main(config))
 
 
+@journal_app.command()
+def replace(config: ConfigOption) -> None:
+    """Put a damaged journal aside and start a new one: the operator's word.
+
+    The new one begins with every scan that can still be read and that central may not have; central counts none of
+    them twice. The damaged file is kept under another name. A journal that is sound or in use is not touched.
+
+    \b
+    Example:
+      tallyman journal replace --config agent.toml
+    """
+    raise typer.Exit(room("agent.replace").main(config))
+
+
+JournalConfig = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The agent's TOML file.", metavar="FILE", show_default=False),
+]
+JournalDirectory = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Or the directory it is in.", metavar="DIRECTORY", show_default=False),
+]
+JournalJson = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
+
+
+def _journal(command: str, config: Path | None, data_dir: Path | None, **wishes: object) -> typer.Exit:
+    """Asks something of a journal; whatever cannot be meant is wrong usage."""
+    module = room("agent.journal_cli")
+    try:
+        return typer.Exit(getattr(module, command)(module.journal_of(config, data_dir), **wishes))
+    except module.WrongUse as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@journal_app.command("status")
+def journal_status(
+    *, config: JournalConfig = None, data_dir: JournalDirectory = None, as_json: JournalJson = False
+) -> None:
+    """Say what a journal holds, how it does, and for how many hours of scanning there is room.
+
+    The agent may go on beside it.
+
+    \b
+    Examples:
+      tallyman journal status --config agent.toml
+      tallyman journal status --data-dir /var/lib/tallyman/agent --json
+    """
+    raise _journal("status", config, data_dir, as_json=as_json)
+
+
+@journal_app.command("tail")
+def journal_tail(
+    *,
+    config: JournalConfig = None,
+    data_dir: JournalDirectory = None,
+    number: Annotated[int, typer.Option("-n", "--number", min=0, max=100_000, help="How many.")] = 10,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on with those to come, until Ctrl-C.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per event.")] = False,
+) -> None:
+    """Print the newest events: when, where in the journal, what, and what central said.
+
+    \b
+    Examples:
+      tallyman journal tail --config agent.toml
+      tallyman journal tail -n 0 --follow --config agent.toml
+    """
+    raise _journal("tail", config, data_dir, number=number, follow=follow, as_json=as_json)
+
+
+@journal_app.command("verify")
+def journal_verify(
+    *, config: JournalConfig = None, data_dir: JournalDirectory = None, as_json: JournalJson = False
+) -> None:
+    """Look through a whole journal: every page, place, id, text and verdict.
+
+    Status 0: it is sound. 1: a list of what is wrong. It changes nothing, and the agent may go on beside it. A
+    million events take about ten seconds; it notes their ids in a file of its own, 30 bytes for each.
+
+    \b
+    Example:
+      tallyman journal verify --config agent.toml
+    """
+    raise _journal("verify", config, data_dir, as_json=as_json)
+
+
+@journal_app.command("export")
+def journal_export(
+    *,
+    config: JournalConfig = None,
+    data_dir: JournalDirectory = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The new file; left out: standard output. Nothing is overwritten.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="jsonl: a JSON object per event, with its verdict. cloudevents: one array of what was published.",
+            metavar="FORMAT",
+        ),
+    ] = "jsonl",
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Recorded at this day or time (UTC) or later, by the agent's clock.",
+            metavar="TIME",
+            show_default=False,
+        ),
+    ] = None,
+    incarnation: Annotated[
+        str,
+        typer.Option(help="Only of this one; its beginning is enough.", metavar="NAME", show_default=False),
+    ] = "",
+    unsettled: Annotated[
+        bool,
+        typer.Option("--unsettled", help="Only what central may lack: without a verdict, or not yet safe."),
+    ] = False,
+) -> None:
+    """Copy events out of a journal, in order. The file is whole, or it is not there.
+
+    \b
+    Examples:
+      tallyman journal export --config agent.toml --output events.jsonl
+      tallyman journal export --config agent.toml --unsettled --format cloudevents -o rescue.json
+      tallyman journal export --data-dir /var/lib/tallyman/agent --since 2026-11-20 | jq .event.data.sku
+    """
+    wishes = {
+        "output": output,
+        "form": form,
+        "since": since,
+        "incarnation": incarnation,
+        "unsettled": unsettled,
+    }
+    raise _journal("export", config, data_dir, **wishes)
+
+
 @central_app.callback()
 def central(
     context: typer.Context,
@@ -120,12 +269,13 @@ def central(
         typer.Option("--config", "-c", help="Central's TOML file.", metavar="FILE", show_default=False),
     ] = None,
 ) -> None:
-    """Run central, the record of truth, or say who may use it.
+    """Run central, the record of truth; say who may use it; back it up.
 
     \b
     Examples:
       tallyman central --config central.toml
       tallyman central token --role operate --name shop --config central.toml
+      tallyman central backup --config central.toml /backups/central-monday
     """
     if context.invoked_subcommand is not None:
         return
@@ -167,6 +317,86 @@ def operator(
     """
     main = room("central.cli").put_operator
     raise typer.Exit(main(config, operator_id=operator_id, name=name, badge=badge, roles=role or []))
+
+
+@central_app.command()
+def backup(
+    config: ConfigOption,
+    file: Annotated[Path | None, typer.Argument(help="Where the backup goes.", show_default=False)] = None,
+    keep: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1000, help="Count on so many, the newest: agents keep what one of them lacks."
+        ),
+    ] = 7,
+    begin: Annotated[
+        str | None,
+        typer.Option(
+            help="A copy by other means is about to be made: print its mark.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
+    finish: Annotated[
+        str | None,
+        typer.Option(help="The copy with this mark is whole and proved.", metavar="MARK", show_default=False),
+    ] = None,
+) -> None:
+    """Back up central's database, also while central runs.
+
+    The copy is read through before it counts. Agents keep whatever one of the backups that count does not hold.
+    Older ones are named when they are no longer needed; none is ever removed. For PostgreSQL, pg_dump is used.
+
+    \b
+    Examples:
+      tallyman central backup --config central.toml /backups/central-monday
+      tallyman central backup --config central.toml --begin "disk snapshot"
+      tallyman central backup --config central.toml --finish 8f2c1b0a9d3e4f57
+    """
+    given = [
+        name for name, one in (("FILE", file), ("--begin", begin), ("--finish", finish)) if one is not None
+    ]
+    if len(given) != 1:
+        raise typer.BadParameter("give one of FILE, --begin and --finish", param_hint="FILE")
+    commands = room("central.cli")
+    if file is not None:
+        raise typer.Exit(commands.back_up(config, file, keep))
+    if begin is not None:
+        raise typer.Exit(commands.begin_backup(config, begin))
+    raise typer.Exit(commands.finish_backup(config, finish, keep))
+
+
+@central_app.command()
+def restore(
+    config: ConfigOption,
+    file: Annotated[
+        Path, typer.Argument(help="A backup made by `tallyman central backup`.", show_default=False)
+    ],
+    replace: Annotated[bool, typer.Option("--replace", help="Also when the database is not empty.")] = False,
+) -> None:
+    """Bring a backup back. Central must not be running.
+
+    A new history begins, so that agents send again what they have recorded since. What was written over the API
+    since is lost; the command says from which moment.
+
+    \b
+    Example:
+      tallyman central restore --config central.toml /backups/central-monday
+    """
+    raise typer.Exit(room("central.cli").restore(config, file, replace=replace))
+
+
+@central_app.command("new-history")
+def new_history(config: ConfigOption) -> None:
+    """Begin a new history: after a replica was promoted, or the database was brought back by other means.
+
+    Agents send again what this database may lack. It costs time, never goods.
+
+    \b
+    Example:
+      tallyman central new-history --config central.toml
+    """
+    raise typer.Exit(room("central.cli").new_history(config))
 
 
 @app.command()

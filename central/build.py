@@ -12,7 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from central import config as configuration
-from central import measures
+from central import measures, presence
 from central.api import app as api
 from central.config import CentralConfig
 from central.consumer import Consumer
@@ -39,9 +39,10 @@ async def run(settings: CentralConfig, announce: Callable[[Listen], None] = lamb
     """Central, for ever; cancel to stop. `announce` is told where it listens."""
     engine = open_engine(settings.database.full_url)
     try:
-        await prepare(engine, settings.database.url)
-        async with _ledger(engine) as ledger:
-            await _serve(settings, engine, ledger, announce)
+        with presence.running(settings.database.url):
+            await prepare(engine, settings.database.url)
+            async with _ledger(engine) as ledger:
+                await _serve(settings, engine, ledger, announce)
     finally:
         engine.dispose()
     return process.DONE

@@ -1,23 +1,28 @@
-"""What an operator does at central's command line. Each may run while central does: a short write, then the end."""
+"""What an operator does at central's command line. All but a restore may run while central does."""
 
 import asyncio
 import json
+import secrets
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from central import backups, copies, database, presence
 from central import config as configuration
 from central.api import tokens
 from central.api.models import Name, Text
 from central.api.tokens import ROLES, Role
 from central.database import DatabaseError, open_engine, writing
+from central.ledger.bodies import rfc3339
 from central.ledger.commands import PutOperator, Refused
 from central.ledger.service import Ledger
 from central.opening import prepare
+from central.presence import sqlite_file
 from service import log, process
 
 
@@ -80,6 +85,164 @@ def put_operator(config: Path, operator_id: str, name: str, badge: str, roles: S
     return _with_database(config, put)
 
 
+def new_history(config: Path) -> int:
+    """Begin a new history: agents send again what this database may lack."""
+
+    def begin(engine: sa.Engine) -> int:
+        with writing(engine) as connection:
+            name = database.new_history(connection, "promoted")
+        sys.stdout.write(name + "\n")
+        process.say(
+            "A new history begins. Agents that hear of it send again whatever this database may lack."
+        )
+        return process.DONE
+
+    return _with_database(config, begin)
+
+
+# --- backups ---------------------------------------------------------------------------------------
+
+
+def back_up(config: Path, file: Path, keep: int) -> int:
+    """A proved copy of the whole database, which is counted on from then on."""
+    url = configuration.load(config).database.full_url
+    path = sqlite_file(url)
+    if path is not None and not path.exists():
+        process.say(f"There is no database {path} to back up.")
+        return process.FAILED
+
+    def copy(engine: sa.Engine) -> int:
+        begun = backups.begin(engine, str(file.absolute()), secrets.token_hex(8))
+        try:
+            copies.make(url, file, begun.mark)
+        except BaseException:
+            backups.give_up(engine, begun.mark)
+            raise
+        done = backups.finish(engine, begun.mark, keep=keep)
+        sys.stdout.write(f"{file}\n")
+        process.say(f"It holds everything up to {rfc3339(begun.begun_us)}. {_counted_on(done)}")
+        return process.DONE
+
+    return _with_database(config, copy)
+
+
+def begin_backup(config: Path, place: str) -> int:
+    """For copies by other means: print the mark under which it is finished."""
+
+    def begin(engine: sa.Engine) -> int:
+        begun = backups.begin(engine, place, secrets.token_hex(8))
+        sys.stdout.write(begun.mark + "\n")
+        process.say(
+            "Make the copy now. When it is whole and proved, say so: "
+            f"tallyman central backup --finish {begun.mark} --config {config}"
+        )
+        return process.DONE
+
+    return _with_database(config, begin)
+
+
+def finish_backup(config: Path, mark: str, keep: int) -> int:
+    """The copy that was made since its mark was printed is counted on."""
+
+    def finish(engine: sa.Engine) -> int:
+        try:
+            done = backups.finish(engine, mark, keep=keep)
+        except backups.UnknownMark:
+            process.say(f"No backup was begun under {mark}, or it is finished already.")
+            return process.FAILED
+        process.say(_counted_on(done))
+        return process.DONE
+
+    return _with_database(config, finish)
+
+
+def _counted_on(done: backups.Finished) -> str:
+    kept = "1 backup is" if done.kept == 1 else f"{done.kept} backups are"
+    told = f"{kept} counted on now: agents may forget what every one of them holds."
+    if done.forgotten:
+        told += f" Not counted on any more, and no longer needed: {', '.join(done.forgotten)}"
+    return told
+
+
+def restore(config: Path, file: Path, *, replace: bool) -> int:
+    """Bring a backup back, and begin a new history, so that agents send again what is younger."""
+    settings = configuration.load(config)
+    url = settings.database.full_url
+    log.configure(level="error")
+    try:
+        target = sqlite_file(url)
+        with presence.alone(url):
+            if target is not None:
+                since_us = _restore_sqlite(file, target, replace=replace)
+            else:
+                since_us = _restore_postgres(file, url, replace=replace)
+    except (DatabaseError, copies.CopyError) as error:
+        process.say(str(error))
+        return process.FAILED
+    except sa.exc.OperationalError as error:
+        process.say(f"The database {settings.database.url} does not answer: {error.orig}")
+        return process.FAILED
+    at = rfc3339(since_us)
+    sys.stdout.write(at + "\n")
+    process.say(
+        f"Restored as of {at}, under a new history. Start central: agents send again what they have recorded "
+        "since. What was written over the API after that moment (orders, reservations, adjustments, items, tokens) "
+        "is lost, and is to be entered again."
+    )
+    return process.DONE
+
+
+def _restore_sqlite(file: Path, target: Path, *, replace: bool) -> int:
+    copies.check(file, database.revisions())
+    if copies.is_dump(file):
+        raise copies.CopyError(f"{file} is of PostgreSQL, and [database] url names a SQLite file.")
+    if file.absolute() == target:
+        raise copies.CopyError(f"{file} is the database itself.")
+    if copies.used_sqlite(target) and not replace:
+        raise copies.CopyError(
+            f"The database {target} is not empty. To put the backup in its place, add --replace; "
+            "what is there now is kept beside it under another name."
+        )
+    aside = target.with_name(f"{target.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    with copies.beside_sqlite(file, target, aside) as part:
+        since_us = _made_current(f"sqlite:///{part}", file)
+    if aside.exists():
+        process.say(f"The database that was there is kept as {aside}")
+    return since_us
+
+
+def _restore_postgres(file: Path, url: str, *, replace: bool) -> int:
+    copies.check(file, database.revisions())
+    if not copies.is_dump(file):
+        raise copies.CopyError(f"{file} is of SQLite, and [database] url names a PostgreSQL database.")
+    engine = open_engine(url)
+    try:
+        presence.nobody_connected(engine)
+        if copies.used_postgres(engine) and not replace:
+            raise copies.CopyError(
+                "The database is not empty. To put the backup in its place, add --replace; what is there now is "
+                "then gone: back it up first if it may be of use."
+            )
+        engine.dispose()  # our own connections would be in the way
+        copies.into_postgres(file, url, engine)
+    finally:
+        engine.dispose()
+    return _made_current(url, file)
+
+
+def _made_current(url: str, file: Path) -> int:
+    """Bring what was restored up to this version and begin its history; since when it lacks what was written."""
+    engine = open_engine(url)
+    try:
+        database.migrate(engine)
+        return backups.restored(engine, str(file.absolute()), secrets.token_hex(8))
+    finally:
+        engine.dispose()
+
+
+# --- what all of them do -----------------------------------------------------------------------------
+
+
 def _with_database(config: Path, work: Any) -> int:
     settings = configuration.load(config)
     log.configure(level="error")
@@ -88,7 +251,7 @@ def _with_database(config: Path, work: Any) -> int:
         engine = open_engine(settings.database.full_url)
         asyncio.run(prepare(engine, settings.database.url))
         return int(work(engine))
-    except DatabaseError as error:
+    except (DatabaseError, copies.CopyError) as error:
         process.say(str(error))
         return process.FAILED
     finally:

@@ -51,7 +51,8 @@ def _locked(url: str, how: int, otherwise: str) -> Iterator[None]:
         yield
         return
     try:
-        lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+        # To be read is enough for this lock: whoever made the file, the service and an administrator share it.
+        lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise DatabaseError(f"{path}.lock cannot be opened: {error.strerror}") from error
     try:
