@@ -301,7 +301,9 @@ class _Named(msgspec.Struct):
 Decoded = TypeVar("Decoded")
 _encoder = msgspec.json.Encoder()
 _events = msgspec.json.Decoder(list[Event])
-_reference: msgspec.json.Decoder[Reference | ReferenceDelta] = msgspec.json.Decoder(Reference | ReferenceDelta)
+_reference: msgspec.json.Decoder[Reference | ReferenceDelta] = msgspec.json.Decoder(
+    Reference | ReferenceDelta
+)
 _named = msgspec.json.Decoder(list[_Named])
 
 

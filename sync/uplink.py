@@ -19,6 +19,7 @@ from sync.engine import Action, Engine, Publish, Read, Record, Reenter, Void
 from sync.journal import Journal, JournalError
 from sync.messages import Ack, Device, Reference, ReferenceDelta, State, Tasks, Unreadable, Verdict
 from sync.mqtt import Incoming, Link, Settings, Will
+from sync.orders import Order, Orders
 from sync.retention import RETENTION_S
 
 TICK_S = 0.25  # the protocol's shortest time is 1 s
@@ -70,6 +71,7 @@ class Uplink:
         self._retention_s, self._keep_newest = retention_s, keep_newest
         self._topics = {kind: messages.agent_topic(agent, kind) for kind in _OWN_TOPICS}
         self._link = Link(settings, agent, tuple(self._topics.values()), self)
+        self._orders = Orders({"agent": agent, "site": site, "software": software})
         self._engine: Engine
         self._actions: deque[Action] = deque()
         self._records: asyncio.Queue[Record] = asyncio.Queue(MOST_UNWRITTEN)
@@ -154,6 +156,8 @@ class Uplink:
                 self._on_reference(messages.decode_reference(message.payload))
             elif message.topic == self._topics["tasks"]:
                 self._received_tasks(messages.decode(message.payload, Tasks))
+            elif message.topic == self._topics["commands"] and not message.retained:
+                self._received_order(messages.decode(message.payload, Order))
         except Unreadable as error:
             log.warning(
                 "a message from central cannot be read and is ignored", topic=message.topic, error=str(error)
@@ -168,11 +172,33 @@ class Uplink:
         if tasks.history in (UNSET, self._engine.history):
             self._on_tasks(tasks)
 
+    def _received_order(self, order: Order) -> None:
+        reply = self._orders.answer(order, self._facts(), time.monotonic())
+        if reply is not None:
+            log.info("central asked", command=order.command, id=order.id, ok=reply.ok)
+            self._link.publish(messages.agent_topic(self._agent, "replies"), messages.encode(reply))
+
+    def _facts(self) -> dict[str, object]:
+        """What helps to find a fault."""
+        journal, engine, link = self._journal, self._engine, self._link
+        return {
+            "incarnation": journal.incarnation,
+            "history": journal.history,
+            "incarnations": len(engine.streams),
+            "queued": journal.queued,
+            "oldest_queued_at": journal.oldest_queued_at,
+            "unwritten_answers": self._records.qsize(),
+            "connection": self._connection,
+            "connects": link.connects,
+            "network_threads_left_behind": link.left_behind,
+            "reason": self.reason,
+        }
+
     def _received_ack(self, ack: Ack) -> None:
         self._engine.reference = self._reference_version()
         self._do(self._engine.received_ack(ack, time.monotonic()))
         if self._engine.answered:
-            self._changed(None)
+            self._changed(self._link.contested)
 
     def _changed(self, reason: str | None) -> None:
         if reason != self.reason:
@@ -202,6 +228,8 @@ class Uplink:
             self._engine.reference = self._reference_version()
             self._do(self._engine.tick(now))
             self._notice_silence(now)
+            if self._link.online and self._engine.answered and self.reason != self._link.contested:
+                self._changed(self._link.contested)
             if now - said_at >= STATE_S and self._link.online:
                 said_at = now
                 await self._look_at_oldest()
@@ -290,10 +318,12 @@ class Uplink:
             self._do(engine.voided(action.incarnation, action.sequence))
         else:
             assert isinstance(action, Reenter)
-            log.warning(
-                "another process used this incarnation; its events are entered into another",
-                incarnation=action.incarnation,
+            why = (
+                "another process used it: is this agent's journal a copy?"
+                if action.incarnation == engine.current
+                else "it was left before, and central would wait for what is no longer in it"
             )
+            log.warning("events are entered into another incarnation", of=action.incarnation, reason=why)
             await self._records.join()  # what is settled stays behind
             self._do(engine.reentered(await journal.reenter(action.incarnation), time.monotonic()))
 
@@ -317,4 +347,4 @@ class Uplink:
             self._state = state
 
 
-_OWN_TOPICS: tuple[messages.AgentTopic, ...] = ("acks", "reference", "tasks")
+_OWN_TOPICS: tuple[messages.AgentTopic, ...] = ("acks", "reference", "tasks", "commands")

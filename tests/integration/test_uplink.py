@@ -6,14 +6,18 @@ import hashlib
 import json
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
 
 from sync import engine as engine_module
+from sync import mqtt as mqtt_module
+from sync import network
 from sync import uplink as uplink_module
 from sync.journal import Draft, Journal, JournalError
 from sync.messages import Device, Reference, Tasks, Verdict
@@ -103,7 +107,9 @@ async def running(coroutine: Any) -> AsyncIterator[None]:
 @pytest.fixture
 async def hand(broker: Broker) -> AsyncIterator[Hand]:
     hand = Hand()
-    hand.link = Link(Settings(broker.url), "hand", (f"{A}/hello", f"{A}/events", f"{A}/state"), hand)
+    hand.link = Link(
+        Settings(broker.url), "hand", (f"{A}/hello", f"{A}/events", f"{A}/state", f"{A}/replies"), hand
+    )
     async with running(hand.link.run()):
         await eventually_async(lambda: hand.up)
         yield hand
@@ -254,6 +260,129 @@ async def test_a_journal_that_fails_for_a_while_is_tried_again(
         await eventually_async(lambda: not any(failures.values()))
         await eventually_async(lambda: site.journal.queued == 0, what="the verdict is written down after all")
         assert site.journal.history == "H1"
+
+
+async def test_commands_are_answered_and_what_is_not_known_is_too(hand: Hand, site: Site) -> None:
+    async with running(site.uplink.run()):
+        await eventually_async(lambda: hand.of("hello"))
+        for number, command in enumerate(("identify", "diagnostics", "reload", "dance"), 1):
+            hand.say("commands", {"id": f"c{number}", "command": command, "arguments": {}})
+        hand.say("commands", b"no JSON")
+        await eventually_async(lambda: len(hand.of("replies")) == 4)
+        who, facts, reload, unknown = hand.of("replies")
+        assert who == {
+            "id": "c1",
+            "ok": True,
+            "result": {"agent": "dock-1", "site": "lej1", "software": "test"},
+        }
+        assert facts["result"]["incarnation"] == site.journal.incarnation and facts["result"]["queued"] == 0
+        assert (reload["ok"], unknown["ok"]) == (False, False) and "'dance'" in unknown["error"]
+
+
+async def test_a_thread_that_hangs_in_the_middle_of_it_all_loses_nothing(
+    hand: Hand, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt_module, "WATCH_S", 0.1)
+    monkeypatch.setattr(mqtt_module, "RETRY_FIRST_S", 0.02)
+    monkeypatch.setattr(network, "POLL_MS", 20)
+    hold = threading.Event()
+    async with running(site.uplink.run()):
+        await eventually_async(lambda: hand.of("hello"))
+        hand.ack(hand.of("hello")[0])
+        await eventually_async(lambda: site.uplink.online)
+        [thread] = [one for one in threading.enumerate() if one.name == "mqtt-dock-1"]
+        real = paho.Client.loop_write
+        monkeypatch.setattr(
+            paho.Client,
+            "loop_write",
+            lambda client: hold.wait(60) if threading.current_thread() is thread else real(client),
+        )
+        await site.journal.append([draft("e1"), draft("e2")])
+        await eventually_async(lambda: len(hand.of("hello")) == 2, 30)
+        assert site.uplink.reason == "connected; central has not answered yet"
+        hand.ack(hand.of("hello")[-1])
+        await eventually_async(lambda: hand.of("events"), 30)
+        assert [event["id"] for event in hand.of("events")[-1]] == ["e1", "e2"]
+        verdicts = [{"sequence": n, "id": f"e{n}", "outcome": "accepted", "movement": n} for n in (1, 2)]
+        hand.ack(hand.of("hello")[-1], 2, verdicts, nonce=None)
+        await eventually_async(lambda: site.journal.queued == 0, 30)
+    hold.set()
+
+
+async def test_while_another_program_speaks_in_its_name_the_reason_stays_also_between_the_turns(
+    hand: Hand, site: Site, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt_module, "RETRY_FIRST_S", 0.05)
+    monkeypatch.setattr(mqtt_module, "RETRY_MOST_S", 0.2)
+    other = Link(Settings(broker.url), "dock-1", (), Hand())
+    async with running(site.uplink.run()):
+        async with running(other.run()):
+            await eventually_async(lambda: "'dock-1'" in (site.uplink.reason or ""), 30)
+        seen = len(hand.of("hello"))
+        await eventually_async(lambda: len(hand.of("hello")) > seen, 30)
+        hand.ack(hand.of("hello")[-1])
+        await eventually_async(lambda: site.uplink._engine.answered, 30)
+        assert "does another program speak as 'dock-1'" in (site.uplink.reason or ""), (
+            "told while it works too"
+        )
+        monkeypatch.setattr(mqtt_module, "STEADY_S", 0.5)
+        await eventually_async(lambda: site.uplink.online, 30)
+
+
+@contextlib.asynccontextmanager
+async def only_3_1_1(broker: Broker) -> AsyncIterator[tuple[str, list[int]]]:
+    """The broker behind a door that refuses MQTT 5.0, as brokers of 3.1.1 do; the levels that were asked for."""
+    levels: list[int] = []
+
+    async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read(65536):
+                sink.write(data)
+        sink.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connect = await reader.read(1024)
+        levels.append(connect[connect.index(b"MQTT") + 4])
+        if levels[-1] != 4:
+            writer.write(b"\x20\x02\x00\x01")  # CONNACK: unacceptable protocol version (MQTT 3.1.1 §3.2.2.3)
+            writer.close()
+            return
+        from_broker, to_broker = await asyncio.open_connection(broker.host, broker.port)
+        to_broker.write(connect)
+        await asyncio.gather(pass_on(reader, to_broker), pass_on(from_broker, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}", levels
+
+
+async def test_all_that_matters_works_with_a_broker_of_3_1_1(
+    hand: Hand, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt_module, "RETRY_FIRST_S", 0.02)
+    journal = await Journal.open(tmp_path / "journal.db", agent="dock-1", site="lej1")
+    async with only_3_1_1(broker) as (url, levels):
+        site = Site(journal, url)
+        async with running(site.uplink.run()):
+            await eventually_async(lambda: hand.of("hello"), 30)
+            hand.ack(hand.of("hello")[0])
+            await journal.append([draft(f"e{n}") for n in range(1, 301)])
+            await eventually_async(lambda: sum(map(len, hand.of("events"))) == 100, 30, "the window holds")
+            seen = [event["id"] for batch in hand.of("events") for event in batch]
+            verdicts = [{"sequence": n, "id": id_, "outcome": "accepted"} for n, id_ in enumerate(seen, 1)]
+            hand.ack(hand.of("hello")[0], 100, verdicts, nonce=None)
+            await eventually_async(lambda: journal.queued == 200, 30)
+            hand.say("tasks", {"as_of": 3, "tasks": []})
+            await eventually_async(lambda: site.tasks, 30)
+            client = site.uplink._link._client
+            assert client is not None
+            client.socket().shutdown(socket.SHUT_RDWR)
+            await eventually_async(
+                lambda: "offline" in [one["status"] for one in hand.of("state")], 30, "its will"
+            )
+            await eventually_async(lambda: len(hand.of("hello")) == 2, 30)
+    await journal.close()
+    assert levels[:2] == [5, 4] and set(levels[2:]) == {4}
 
 
 async def test_what_is_recorded_while_the_uplink_starts_is_sent(hand: Hand, site: Site) -> None:
