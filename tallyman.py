@@ -269,7 +269,7 @@ def central(
         typer.Option("--config", "-c", help="Central's TOML file.", metavar="FILE", show_default=False),
     ] = None,
 ) -> None:
-    """Run central, the record of truth; say who may use it; back it up.
+    """Run central, the record of truth, or look after it.
 
     \b
     Examples:
@@ -309,7 +309,7 @@ def operator(
     badge: Annotated[str, typer.Option(help="The text on the badge they scan.", show_default=False)],
     role: Annotated[list[str] | None, typer.Option(help="A role; may be given several times.")] = None,
 ) -> None:
-    """Add an operator, or change one: the people who scan at stations.
+    """Add an operator, or change one: who scans at stations.
 
     \b
     Example:
@@ -388,9 +388,10 @@ def restore(
 
 @central_app.command("new-history")
 def new_history(config: ConfigOption) -> None:
-    """Begin a new history: after a replica was promoted, or the database was brought back by other means.
+    """Have agents send again what the database may lack.
 
-    Agents send again what this database may lack. It costs time, never goods.
+    For a replica that was promoted, and a database that was brought back by other means: a new history begins, under
+    which agents send again whatever this database may lack. It costs time, never goods.
 
     \b
     Example:
