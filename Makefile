@@ -47,6 +47,10 @@ test-setup: system-test .venv/test/.installed ## set up what the tests need, wit
 fuzz: .venv/fuzz/.installed ## fuzz every decoder for SECONDS=60 each (ARGS=m100: only that one)
 	@.venv/fuzz/bin/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
+.PHONY: mutation
+mutation: .venv/mutation/.installed ## change the cores in one place at a time: does a test notice? (ARGS='sync.engine*': only there)
+	@.venv/mutation/bin/python -m tests.mutation $(ARGS)
+
 .PHONY: contract
 contract: test-setup ## write docs/asyncapi.json and docs/schemas again, from the models
 	@$(TEST)/python -m docs.generator $(ARGS)
@@ -56,6 +60,7 @@ lock: .venv/lock/.installed ## resolve the lock files again (ARGS=--upgrade: to 
 	@scripts/lock requirements.lock demo build $(ARGS)
 	@scripts/lock requirements-dev.lock dev $(ARGS)
 	@scripts/lock requirements-fuzz.lock fuzz $(ARGS)
+	@scripts/lock requirements-mutation.lock mutation $(ARGS)
 
 .PHONY: clean
 clean: ## remove the virtual environments and the caches
@@ -74,6 +79,9 @@ system-demo system-test: system-%:
 
 .venv/fuzz/.installed: requirements-fuzz.lock pyproject.toml scripts/make-venv
 	@scripts/make-venv .venv/fuzz requirements-fuzz.lock
+
+.venv/mutation/.installed: requirements-mutation.lock pyproject.toml scripts/make-venv
+	@scripts/make-venv .venv/mutation requirements-mutation.lock
 
 .venv/lock/.installed: Makefile
 	@"$$(scripts/find-python)" -m venv --clear .venv/lock
