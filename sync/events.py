@@ -152,10 +152,14 @@ class Corrected(Data, kw_only=True, omit_defaults=True):
 
 
 class Void(Data, kw_only=True, omit_defaults=True):
-    """Stands in for an event that central could not read: its id, and its bytes in base64."""
+    """Stands in for an event that central could not read: its id, and its bytes in base64 as far as they fit."""
 
     id: Text
     original: str
+    length: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How many bytes the whole original has, when this is only its beginning …"""
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")] | None = None
+    """… and the hash of all of them, by which it is known where it was recorded."""
 
 
 TYPES: dict[str, type[Data]] = {

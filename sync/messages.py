@@ -18,6 +18,8 @@ PREFIX = "tallyman/v1"
 MAX_UPWARD_BYTES = 64 * 1024  # a payload from an agent
 MAX_DOWNWARD_BYTES = 256 * 1024  # a payload from central
 MAX_EVENT_BYTES = 16 * 1024  # one event, checked before anyone sees OK
+# What an agent records: one that is entered elsewhere, as the first of an incarnation, names the one before it too.
+MAX_RECORDED_BYTES = MAX_EVENT_BYTES - 128
 MAX_INCARNATIONS = 200  # in one hello
 MAX_NUMBER = 2**53 - 1  # of any count or sequence: exact in every JSON reader (RFC 8259 §6)
 

@@ -6,7 +6,6 @@ is wrapped into a `void`. It is deleted when it was settled long ago (`keep`). W
 held in memory too (`sync/lives.py`). The tables: `sync/layout.py`. A store belongs to one thread at a time.
 """
 
-import base64
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sync import ids, layout, lives, messages, retention
+from sync import ids, layout, lives, messages, retention, voids
 from sync.engine import Record, Stream
 from sync.files import Files
 from sync.layout import CONFLICT, FORMAT, OUTCOMES, SEQUENCE_BITS
@@ -201,10 +200,10 @@ class Store:
                 data={**draft.data, "previous": self._previous} if sequence == 1 else draft.data,
             )
             text = messages.encode(event)
-            if len(text) > messages.MAX_EVENT_BYTES:
+            if len(text) > messages.MAX_RECORDED_BYTES:
                 raise EventTooLarge(
-                    f"{draft.type} {draft.id}: {len(text)} bytes, more than the {messages.MAX_EVENT_BYTES} that an"
-                    " event may have. Nothing was recorded"
+                    f"{draft.type} {draft.id}: {len(text)} bytes, more than the {messages.MAX_RECORDED_BYTES} that"
+                    " an event may have. Nothing was recorded"
                 )
             placed += ((self._number << SEQUENCE_BITS) + sequence, text, now_ms)
             recorded.append(Recorded(self.incarnation, sequence, event, now_ms))
@@ -347,13 +346,12 @@ class Store:
         key = self._lives[incarnation].base + sequence
         row = self._raw.execute("SELECT text FROM event WHERE key = ?", (key,)).fetchone()
         event = _event.decode(text := bytes(row[0])) if row else None
-        if event is None or event.type == "tallyman.void.v1":
+        if event is None or event.type == voids.TYPE:
             return
-        data: dict[str, Any] = {"id": event.id, "original": base64.b64encode(text).decode()}
-        if sequence == 1:
-            data["previous"] = event.data.get("previous")
-        void = msgspec.structs.replace(event, type="tallyman.void.v1", subject=None, data=data)
-        self._raw.execute("UPDATE event SET text = ? WHERE key = ?", (messages.encode(void), key))
+        void, whole = voids.void_of(event, text)
+        if not whole:
+            self._raw.execute("INSERT OR IGNORE INTO voided VALUES (?, ?)", (key, text))
+        self._raw.execute("UPDATE event SET text = ? WHERE key = ?", (void, key))
 
     def reenter(self, incarnation: str) -> list[Stream]:
         """Begin a new incarnation and enter into it, under their own ids, the events of the forked one that are
@@ -381,8 +379,11 @@ class Store:
         moving = f"{held} AND ({which}) ORDER BY key LIMIT ?"
         while rows := self._raw.execute(moving, (key, life.end, ROWS_PER_STATEMENT)).fetchall():
             self._raw.executemany("DELETE FROM event WHERE key = ?", [(key,) for key, _, _ in rows])
-            self.insert(
-                [value for _, text, recorded_ms in rows for value in self._entered(text, recorded_ms)]
+            entered = [self._entered(text, recorded_ms) for _, text, recorded_ms in rows]
+            self.insert([value for row in entered for value in row])
+            self._raw.executemany(
+                "UPDATE voided SET key = ? WHERE key = ?",
+                [(new[0], old[0]) for old, new in zip(rows, entered, strict=True)],
             )
             key, moved = rows[-1][0], moved + len(rows)
         life.judged, life.conflict_from = life.last, 0

@@ -237,7 +237,9 @@ def _book_event(books: Books, agent: str, one: Prepared) -> None:
     if one.malformed is not None:
         books.book(_movement(agent, one, outcome="rejected", reason=one.malformed, numbered=False))
         if one.void:
-            detail = f"agent {agent} recorded event {one.identity} that cannot be read: look at its bytes"
+            detail = (
+                f"agent {agent} recorded event {one.identity} that cannot be read: {_where_it_is(one.data)}"
+            )
             books.note(Open("unreadable", one.identity, detail, site=one.site or None), one.identity)
         return
     resolved = one.resolved
@@ -277,6 +279,13 @@ def _book_event(books: Books, agent: str, one: Prepared) -> None:
     for judged in booked.judged:
         if isinstance(judged, Close):
             books.note(judged, one.identity)
+
+
+def _where_it_is(void: Data | None) -> str:
+    assert isinstance(void, Void)
+    if void.length is None:
+        return "look at its bytes"
+    return f"the beginning is here, all {void.length} bytes in the agent's journal"
 
 
 def _with_unit(books: Books, one: Prepared, resolved: Resolved, fact: Fact, problems: list[Open]) -> Fact:
