@@ -6,11 +6,12 @@ kept, and what to do. What the journal does about a kind is `sync/mending.py`'s.
 
 import errno
 import sqlite3
+from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
-from sync.recorded import JournalDamaged
+from sync.recorded import JournalDamaged, JournalError
 
 Kind = Literal["full", "read-only", "missing", "failing", "damaged", "defect"]
 
@@ -50,6 +51,14 @@ _ADVICE: Final[dict[Kind, str]] = {
     "defect": "Check the disk; it is tried again by itself",
 }
 
+_AT_START: Final[dict[Kind, str]] = {
+    "full": "Make room on this disk, and start the agent again",
+    "read-only": "Make the data directory writable, and start the agent again",
+    "missing": "Look whether the data directory is there, and start the agent again",
+    "failing": "Check the disk, and start the agent again",
+    "defect": "Check the disk, and start the agent again",
+}
+
 
 class Condition(msgspec.Struct, frozen=True):
     """Why the journal does not record now, or that it soon may not; for people, and for programs by its kind."""
@@ -78,3 +87,17 @@ def kind_of(error: BaseException, free_bytes: int) -> Kind:
 def advice(kind: Kind) -> str:
     """What to do about it."""
     return _ADVICE[kind]
+
+
+def cannot_open(path: Path, error: Exception, free_bytes: int) -> JournalError:
+    """What is said when a journal cannot be opened, as JournalDamaged or JournalError."""
+    kind = kind_of(error, free_bytes)
+    if isinstance(error, JournalDamaged):
+        return JournalDamaged(f"{error}. {advice(kind)}")
+    if isinstance(error, JournalError):
+        return error
+    if kind == "damaged":
+        return JournalDamaged(f"{path}: the journal is damaged ({error}). {advice(kind)}")
+    return JournalError(
+        f"{path}: the journal cannot be used ({error}). Nothing was changed. {_AT_START[kind]}"
+    )

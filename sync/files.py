@@ -81,9 +81,7 @@ class Files:
             JournalDamaged: it is what is left of a journal.
             sqlite3.Error, OSError: the file cannot be used.
         """
-        moving.finish(self.path)
-        self._refuse_remains()
-        _settle_log(log_of(self.path))
+        self._make_ready()
         raw = _driver(f"file:{self.path}?mode=rwc")
         for pragma in _PRAGMAS:
             raw.execute(f"PRAGMA {pragma}").fetchall()
@@ -100,9 +98,28 @@ class Files:
                 raise
             return raw
 
-    def inspect(self, raw: sqlite3.Connection) -> None:
-        """Ask whether it is a journal and sound, before anything is written into it: see `sync/inspection.py`."""
-        inspection.inspect(raw, self.path)
+    def inspect(self) -> None:
+        """Ask whether it is a journal and sound, before anything is written into it: see `sync/inspection.py`. By a
+        connection that only reads: whoever may write takes the log away when it closes, damaged or not.
+
+        Raises:
+            JournalDamaged, JournalError: it is not; it is left as it is.
+            sqlite3.Error, OSError: the file cannot be used.
+        """
+        self._make_ready()
+        if self.path.exists():
+            raw = _driver(f"file:{self.path}?mode=ro")
+            try:
+                inspection.inspect(raw, self.path)
+            finally:
+                raw.close()
+
+    def _make_ready(self) -> None:
+        self._used = None
+        moving.finish(self.path)
+        self._refuse_remains()
+        self._refuse_lost_log()
+        _settle_log(log_of(self.path))
 
     def prepare_log(self) -> None:
         """Give the write-ahead log its length in advance, and make the names in the directory durable. SQLite reads
@@ -112,12 +129,17 @@ class Files:
         _grow(log_of(self.path), LOG_BYTES)
         sync_directory(self.path.parent)
         self._used = self._found()
+        self._note(str(LOG_BYTES))
+
+    def release_log(self) -> None:
+        """The log is about to be carried into the file and taken away: from now on it may be gone."""
+        self._note("")
 
     def is_in_place(self) -> bool:
-        """Whether what is written still has its names: somebody may have deleted the file or its log, and what is
-        written then would be gone with this process.
+        """Whether what is written still has its names, as far as it had them: somebody may have deleted the file or
+        its log, and what is written then would be gone with this process.
         """
-        return self._found() == self._used
+        return self._used is None or self._found() == self._used
 
     def is_named(self) -> bool:
         """Whether the file itself still has its name, whatever became of its log."""
@@ -154,6 +176,25 @@ class Files:
         with self._names:
             self.moves += 1
             return moving.put_in_place(copy, self.path, "old")
+
+    def _note(self, text: str) -> None:
+        """Into the lock's file, durably: how long the log is at least, as long as it is in use."""
+        if self._lock is not None:
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, text.encode(), 0)
+            os.fsync(self._lock)
+
+    def _refuse_lost_log(self) -> None:
+        """Whoever was killed left the log as long as it was. SQLite would take the file for whole without it."""
+        if self._lock is None:
+            return
+        noted, log = os.pread(self._lock, 20, 0), log_of(self.path)
+        size = log.stat().st_size if log.exists() else 0
+        if noted.isdigit() and size < int(noted):
+            what = "is gone" if size == 0 else f"is cut short to {size} bytes"
+            raise JournalDamaged(
+                f"{self.path}: its log {log.name} {what}, and with it what was recorded last"
+            )
 
     def _refuse_remains(self) -> None:
         """SQLite takes a file that is shorter than its first page for a new database, and throws the log beside it

@@ -2,14 +2,18 @@
 
 What is checked, in this order:
 
-1. it is an empty database, or one with a journal's tables: that of another program is not touched;
-2. the newest events can be read, and each is what its place says: what central could still lose is mostly there;
-3. SQLite's own `quick_check` of the whole file: every page is where it belongs, every row in its order. It ends
+1. the log has no commits behind the place where SQLite stops reading it. A power loss leaves at most one there, whose
+   fsync nobody had seen; two mean that a frame in the middle is damaged, and what follows would be lost in silence;
+2. it is an empty database, or one with a journal's tables: that of another program is not touched;
+3. the newest events can be read, and each is what its place says: what central could still lose is mostly there;
+4. SQLite's own `quick_check` of the whole file: every page is where it belongs, every row in its order. It ends
    when its time is over, and says so: a file that takes longer is used all the same, and a damaged page stops
    the journal when it is met.
 """
 
+import os
 import sqlite3
+import struct
 import threading
 import time
 from pathlib import Path
@@ -18,6 +22,7 @@ from typing import Final, Self
 import msgspec
 import structlog
 
+from sync.directory import index_of, log_of
 from sync.messages import sequence_text
 from sync.recorded import JournalDamaged, JournalError
 
@@ -29,6 +34,10 @@ CHECK_S: Final = 20.0
 PROGRESS_S: Final = 5.0  # between lines in the log
 AGAIN_S: Final = 0.05  # a check that had not begun when it was ended is ended again
 _SEQUENCE: Final = (1 << 40) - 1  # of an event's key, see `sync/store.py`
+
+_LOG_MAGIC: Final = 0x377F0682
+_LOG_HEADER: Final = 32
+_FRAME_HEADER: Final = 24
 
 log = structlog.get_logger()
 
@@ -50,6 +59,8 @@ def inspect(raw: sqlite3.Connection, path: Path, *, limit_s: float = CHECK_S) ->
         sqlite3.Error: it cannot be read.
     """
     tables = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if _commits_behind(path) > 1:
+        raise JournalDamaged(f"{path}: the journal is damaged (its log {log_of(path).name} has a hole in it)")
     if not tables:
         return True
     if not tables >= TABLES:
@@ -69,6 +80,46 @@ def inspect(raw: sqlite3.Connection, path: Path, *, limit_s: float = CHECK_S) ->
     if found != ["ok"]:
         raise JournalDamaged(f"{path}: the journal is damaged ({'; '.join(found)[:400]})")
     return True
+
+
+def _commits_behind(path: Path) -> int:
+    """How many commits stand in the log behind the last frame that SQLite reads. It has just read the log, and notes
+    in the index how far: https://www.sqlite.org/walformat.html says where, and where frames keep salts and sizes.
+    """
+    log_path, index = log_of(path), index_of(path)
+    if not log_path.exists() or not index.exists():
+        return 0
+    with index.open("rb") as file:
+        (frames_read,) = struct.unpack("=16xI", file.read(20).ljust(20, b"\0"))
+    with log_path.open("rb") as file:
+        header = file.read(_LOG_HEADER).ljust(_LOG_HEADER, b"\0")
+        first_frame = file.read(_FRAME_HEADER).ljust(_FRAME_HEADER, b"\0")
+        # A damaged header hides the whole log. It never reaches the disk after a frame that it is for.
+        page_bytes, salts = (4096, first_frame[8:16]) if not _is_log(header) else _of_log(header)
+        file.seek(_LOG_HEADER + frames_read * (_FRAME_HEADER + page_bytes))
+        commits = 0
+        while len(frame := file.read(_FRAME_HEADER)) == _FRAME_HEADER:
+            pages_after_commit, frame_salts = struct.unpack(">4xI8s8x", frame)
+            commits += pages_after_commit > 0 and frame_salts == salts
+            file.seek(page_bytes, os.SEEK_CUR)
+    return commits
+
+
+def _of_log(header: bytes) -> tuple[int, bytes]:
+    """(bytes of a page, salts)."""
+    page_bytes, salts = struct.unpack(">8xI4x8s8x", header)
+    return page_bytes, salts
+
+
+def _is_log(header: bytes) -> bool:
+    """Whether the header of a log is whole, by its own checksum."""
+    magic, *_ = struct.unpack(">I28x", header)
+    words = struct.unpack(">6I" if magic & 1 else "<6I", header[:24])
+    sums = [0, 0]
+    for word in range(0, 6, 2):
+        sums[0] = sums[0] + words[word] + sums[1] & 0xFFFFFFFF
+        sums[1] = sums[1] + words[word + 1] + sums[0] & 0xFFFFFFFF
+    return magic & ~1 == _LOG_MAGIC and sums == list(struct.unpack(">24x2I", header))
 
 
 def _read_newest(raw: sqlite3.Connection, path: Path) -> None:

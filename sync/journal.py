@@ -17,31 +17,46 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sync import ids
+from sync.ballast import BALLAST_BYTES
 from sync.committer import Answer, Committer, Request
+from sync.condition import Condition, cannot_open
 from sync.engine import Record, Stream
 from sync.files import Files
 from sync.messages import Batch
 from sync.reader import Reader
-from sync.recorded import Draft, EventTooLarge, JournalBusy, JournalError, Recorded, rfc3339
+from sync.recorded import Draft, EventTooLarge, JournalBusy, JournalError, Recorded, body_of, rfc3339
 from sync.store import Kept, Store
 
 __all__ = ["Draft", "EventTooLarge", "Journal", "JournalBusy", "JournalError", "Recorded", "rfc3339"]
 
 ROWS_PER_COMMIT: Final = 2_000  # bounds how long the first of a group waits for the last
+FEW: Final = 16  # so many are never divided
+# What a scan costs its caller, told and coming again, is some 5 µs of this thread. Waiting for the disk for twice as
+# long, it is better to write all at once.
+QUICK_S: Final = 10e-6
+MEND_S: Final = 2.0  # between the journal's own attempts to bring its disk back
 MOST_WAITING: Final = 20_000  # events whose commit is awaited; above, `append` refuses
 
 Result = TypeVar("Result")
 _Request = Request["asyncio.Future[Any]", Any]
+_Answer = Answer["asyncio.Future[Any]"]
 
 
 class Journal:
     """The journal of one agent; use `Journal.open`. For one event loop."""
 
     def __init__(
-        self, path: Path, *, agent: str, site: str, now_ms: Callable[[], int], random_bytes: ids.RandomBytes
+        self,
+        path: Path,
+        *,
+        agent: str,
+        site: str,
+        now_ms: Callable[[], int],
+        random_bytes: ids.RandomBytes,
+        ballast_bytes: int,
     ):
         self._path = path
-        self._files = Files(path)
+        self._files = Files(path, ballast_bytes=ballast_bytes)
         self._store = Store(self._files, agent=agent, site=site, random_bytes=random_bytes)
         self._committer = Committer(self._store, now_ms)
         self._reader = Reader(self._files)
@@ -53,7 +68,12 @@ class Journal:
         self._reader_thread = ThreadPoolExecutor(1, thread_name_prefix="journal-reader")
         self._waiting = 0
         self._unanswered = 0
+        self._is_quick = False
+        """The disk takes less time than what asks it: see `_group`."""
+        self._committed: tuple[list[_Answer], tuple[str, int] | None] | None = None
+        """Answers that may be told, and how far the current incarnation has come by them."""
         self._closed = False
+        self._mending: asyncio.TimerHandle | None = None
         self._began = time.monotonic()
         self.held = 0
         """Events in the file, as of the last step of keeping house."""
@@ -81,6 +101,16 @@ class Journal:
         """The history that the verdicts belong to; None before the first answer ever."""
         return self._committer.history
 
+    @property
+    def condition(self) -> Condition | None:
+        """Why scans are refused, or may be soon; None: all is well."""
+        return self._committer.condition
+
+    @property
+    def moved_from(self) -> str:
+        """The old file, when the journal got a new one since the start; empty: it did not."""
+        return self._committer.moved_from
+
     # --- opening and closing -------------------------------------------------------------------------
 
     @classmethod
@@ -92,25 +122,32 @@ class Journal:
         site: str,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         random_bytes: ids.RandomBytes = os.urandom,
+        ballast_bytes: int = BALLAST_BYTES,
     ) -> "Journal":
         """Open or create the journal and begin a new incarnation, durably.
 
+        Args:
+            now_ms: the wall clock, Unix milliseconds; recorded, never trusted.
+            ballast_bytes: how much room is kept for when the disk is full, see `sync/ballast.py`.
         Raises:
-            JournalError: another agent has it, it belongs to another agent, or the file cannot be used.
+            JournalDamaged: it is kept as it is; its text says what the operator can do.
+            JournalError: another agent has it, it belongs to another agent or program, or the disk does not take it.
         """
-        journal = cls(path, agent=agent, site=site, now_ms=now_ms, random_bytes=random_bytes)
+        journal = cls(
+            path,
+            agent=agent,
+            site=site,
+            now_ms=now_ms,
+            random_bytes=random_bytes,
+            ballast_bytes=ballast_bytes,
+        )
         try:
             await asyncio.to_thread(journal._open)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, JournalError) as error:
             journal._release()
-            raise JournalError(
-                f"{path}: the journal cannot be used ({error}). Nothing was changed. If the file is damaged, move"
-                " it and its -wal file to a safe place together, and start the agent again for a new journal"
-            ) from error
-        except JournalError:
-            journal._release()
-            raise
+            raise cannot_open(path, error, journal._files.free_bytes()) from error
         journal._writer_thread.start()
+        journal._mend_later()
         return journal
 
     def _open(self) -> None:
@@ -120,6 +157,8 @@ class Journal:
     async def close(self) -> None:
         """Finish what was asked, checkpoint and let go of the file."""
         self._closed = True
+        if self._mending is not None:
+            self._mending.cancel()
         self._requests.put(None)
         await asyncio.to_thread(self._writer_thread.join)
         await asyncio.to_thread(self._release)
@@ -132,19 +171,23 @@ class Journal:
 
     # --- what the agent asks ---------------------------------------------------------------------------
 
-    async def append(self, drafts: Sequence[Draft]) -> list[Recorded]:
-        """Make these events durable, together or not at all; returns only when they are.
+    def append(self, drafts: Sequence[Draft]) -> "asyncio.Future[list[Recorded]]":
+        """Make these events durable, together or not at all; await it: it is done only when they are.
 
         Raises:
             EventTooLarge, JournalBusy, JournalError: nothing of them was recorded.
         """
-        if self._waiting + len(drafts) > MOST_WAITING:
-            raise JournalBusy(f"{self._waiting} scans are waiting for the disk. Wait a moment and scan again")
-        request: _Request = Request(self._loop.create_future(), drafts)
-        self._put(request)
-        self._waiting += len(drafts)
-        recorded: list[Recorded] = await request.who
-        return recorded
+        future: asyncio.Future[list[Recorded]] = self._loop.create_future()
+        try:
+            if self._waiting + len(drafts) > MOST_WAITING:
+                raise JournalBusy(
+                    f"{self._waiting} scans are waiting for the disk. Wait a moment and scan again"
+                )
+            self._put(Request(future, drafts, None, False, list(map(body_of, drafts))))
+            self._waiting += len(drafts)
+        except JournalError as error:
+            future.set_exception(error)
+        return future
 
     async def recent(self, limit: int) -> list[Recorded]:
         """The newest events of all incarnations, newest first, with their verdicts so far."""
@@ -215,6 +258,17 @@ class Journal:
         self._unanswered += 1
         self._requests.put(request)
 
+    def _mend_later(self) -> None:
+        """What is wrong with the disk is looked at again, also while nobody scans."""
+        if self._committer.condition is not None and self._mending is None and not self._closed:
+            self._mending = self._loop.call_later(MEND_S, self._mend)
+
+    def _mend(self) -> None:
+        self._mending = None
+        request: _Request = Request(self._loop.create_future(), work=lambda: None)
+        request.who.add_done_callback(asyncio.Future.exception)  # the condition says it
+        self._put(request)
+
     async def _read(self, work: Callable[[], Result]) -> Result:
         try:
             return await self._loop.run_in_executor(self._reader_thread, work)
@@ -225,42 +279,69 @@ class Journal:
 
     def _write_for_ever(self) -> None:
         """Take whatever waits, commit it, tell those who wait; until None comes."""
-        following: _Request | None = self._requests.get()
-        while following is not None:
-            group, rows = [following], len(following.drafts)
-            while True:
-                if group[0].alone or rows >= ROWS_PER_COMMIT or self._requests.empty():
-                    self._commit(group)
-                    following = self._requests.get()
-                    break
-                following = self._requests.get()
-                if following is None or following.alone:
-                    self._commit(group)
-                    break
-                group.append(following)
-                rows += len(following.drafts)
+        rest: list[_Request | None] = []
+        while (request := rest.pop() if rest else self._next()) is not None:
+            group = self._group(request, rest)
+            start = time.perf_counter()
+            before, answers = self._committer.told, self._committer.commit(group, self._tell_committed)
+            self._is_quick = time.perf_counter() - start < QUICK_S * len(group)
+            self._tell_committed()  # those before, if nothing was written
+            told = self._committer.told
+            self._committed = (answers, told if told != before else None)
+        self._tell_committed()
 
-    def _commit(self, group: Sequence[_Request]) -> None:
-        before = self._committer.told
-        answers = self._committer.commit(group)
-        told = self._committer.told
-        try:
-            self._loop.call_soon_threadsafe(self._tell, answers, told if told != before else None)
-        except RuntimeError:
-            assert self._loop.is_closed()  # nobody is left to be told
+    def _next(self) -> _Request | None:
+        if self._requests.empty():
+            self._tell_committed()
+        return self._requests.get()
 
-    def _tell(self, answers: list[Answer["asyncio.Future[Any]"]], appended: tuple[str, int] | None) -> None:
+    def _group(self, request: _Request, rest: list[_Request | None]) -> list[_Request]:
+        """What is committed together with this one, of all that waits. What is taken and is not, goes to `rest`.
+
+        On a quick disk it is at most half of those who wait: while it is written, the others are told and come again.
+        """
+        group, rows = [request], len(request.drafts)
+        if request.alone:
+            return group
+        most = max(FEW, self._unanswered // 2) if self._is_quick else self._unanswered
+        for _ in range(min(most - 1, self._requests.qsize())):
+            following = self._requests.get()
+            if following is None or following.alone:
+                rest.append(following)
+                break
+            group.append(following)
+            rows += len(following.drafts)
+            if rows >= ROWS_PER_COMMIT:
+                break
+        return group
+
+    def _tell_committed(self) -> None:
+        """Tell those of the last commit. They are told when the next one is ready for the disk: so the loop's thread
+        gets the interpreter at once, instead of waiting for it while that is made ready.
+        """
+        committed, self._committed = self._committed, None
+        if committed is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._tell, *committed)
+            except RuntimeError:
+                assert self._loop.is_closed()  # nobody is left to be told
+
+    def _tell(self, answers: list[_Answer], appended: tuple[str, int] | None) -> None:
         self._unanswered -= len(answers)
         self.waiting_since = time.monotonic() if self._unanswered else None
+        self._mend_later()
         try:
             if appended is not None and appended[1]:
                 self.on_append(*appended)
         finally:  # a fault there must not take the OK from a scan that is durable: it would be scanned again
+            rows = 0
             for request, answer in answers:
-                self._waiting -= len(request.drafts)
-                if request.who.done():  # the waiter was cancelled; what was recorded stays recorded
+                rows += len(request.drafts)
+                future = request.who
+                if future.done():  # the waiter was cancelled; what was recorded stays recorded
                     continue
                 if isinstance(answer, Exception):
-                    request.who.set_exception(answer)
+                    future.set_exception(answer)
                 else:
-                    request.who.set_result(answer)
+                    future.set_result(answer)
+            self._waiting -= rows

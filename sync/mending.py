@@ -112,17 +112,13 @@ class Mender:
 
     def _keep_what_lost_its_name(self) -> None:
         """Somebody took the file or its log away from under the open connection, which still reaches both: all of it
-        gets names again before the connection is let go. When that fails, `recover` finds what is lost and refuses.
+        gets names again before the connection is let go.
         """
-        if self._failures or self._files.is_in_place():
-            return
-        try:
+        if not self._files.is_in_place():
             if self._files.is_named():
                 self._store.checkpoint()
             else:
                 self.moved_from = str(self._store.rescue())
-        except (sqlite3.Error, OSError, JournalError) as error:
-            log.error("what lost its name cannot be kept", file=str(self._store.path), error=str(error))
 
     def _recover(self, incarnation: str, last: int) -> None:
         try:

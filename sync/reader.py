@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from sync.files import Files
-from sync.messages import Batch, Event, cut_batches
-from sync.recorded import Recorded
-from sync.store import OUTCOMES, SEQUENCE_BITS
+from sync.layout import OUTCOMES, SEQUENCE_BITS
+from sync.messages import Batch, cut_batches
+from sync.recorded import Draft, Recorded
 
 
 class _Named(msgspec.Struct):
@@ -17,7 +17,7 @@ class _Named(msgspec.Struct):
 
 
 _event_id = msgspec.json.Decoder(_Named)
-_event = msgspec.json.Decoder(Event)
+_draft = msgspec.json.Decoder(Draft)
 
 
 class Reader:
@@ -26,6 +26,7 @@ class Reader:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._raw: sqlite3.Connection | None = None
+        self._moves = 0
 
     def close(self) -> None:
         """Let go of the file."""
@@ -44,7 +45,7 @@ class Reader:
             Recorded(
                 incarnation,
                 sequence,
-                _event.decode(text),
+                _draft.decode(text),
                 recorded_ms,
                 None if outcome is None else OUTCOMES[outcome],
                 reason,
@@ -80,7 +81,10 @@ class Reader:
         return rows[0][0] if rows else None
 
     def _rows(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        if self._moves != self._files.moves:
+            self.close()  # it reads the file that was left
         if self._raw is None:
+            self._moves = self._files.moves
             self._raw = self._files.connect_reader()
         try:
             return self._raw.execute(statement, tuple(parameters)).fetchall()

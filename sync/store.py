@@ -88,9 +88,9 @@ class Store:
             JournalError: it belongs to another agent, or a newer program wrote it.
             sqlite3.Error: it cannot be used.
         """
+        self.files.inspect()
         self._raw = self.files.connect()
         self._is_open = True
-        self.files.inspect(self._raw)
         with self.transaction():
             for statement in layout.SCHEMA:
                 self._raw.execute(statement)
@@ -112,8 +112,11 @@ class Store:
     def close(self) -> None:
         """Let go of the file; the last connection checkpoints it."""
         if self._is_open:
-            self._raw.close()
             self._is_open = False
+            try:
+                self.files.release_log()
+            finally:
+                self._raw.close()
 
     def recover(self, incarnation: str, last: int) -> None:
         """After a failed commit, what can be read proves nothing: open the file anew, take out what nobody was
@@ -138,6 +141,7 @@ class Store:
                 self._raw.execute("DELETE FROM event WHERE key > ?", (top,))
                 self.last = last
         self._read_totals()
+        self.files.release_log()
         if self._one("PRAGMA wal_checkpoint(TRUNCATE)"):
             raise JournalError(
                 "another program reads the journal, and its log cannot be carried into the file"

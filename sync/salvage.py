@@ -1,0 +1,187 @@
+"""A damaged journal is put aside on the operator's word, and a new one begins with all that can still be read.
+
+The one idea: central knows every event by its id for ever. So what is unsettled in the damaged file, or may
+be, is entered into the new one under its own id, as after a fork: what central has already gets the verdict
+that it had, and the rest is booked. Nothing depends on how much of the old file can be read, and nothing of
+it is changed: it is opened for reading only, and kept.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from sync import ids, inspection, moving
+from sync.files import Files
+from sync.layout import CONFLICT, SEQUENCE_BITS
+from sync.messages import Event
+from sync.recorded import JournalDamaged, JournalError
+from sync.store import ROWS_PER_STATEMENT, Store
+
+# Above what any journal reaches; a new one must count on from the old one's, which may not be readable.
+CONNECTIONS_AHEAD: Final = 1_000_000
+_FAR: Final = (1 << 63) - 1
+
+_ROWS: Final = "SELECT key, text, recorded_ms, outcome FROM event"
+
+_event = msgspec.json.Decoder(Event)
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """What became of a damaged journal."""
+
+    aside: Path
+    """Where it is kept."""
+    entered: int
+    """Events that the new journal begins with."""
+    settled: int
+    """Events that central has for certain: they are in the old file only."""
+    unreadable: int
+    """Stretches of it that cannot be read, of one event or many; what the file has lost altogether counts nowhere."""
+
+
+def replace(
+    path: Path,
+    *,
+    agent: str,
+    site: str,
+    random_bytes: ids.RandomBytes,
+    inspect: Callable[..., bool] = inspection.inspect,
+) -> Replaced:
+    """Put a damaged journal aside and start a new one in its place, for the same agent.
+
+    Raises:
+        JournalError: it is in use, it is sound, there is none, or the disk takes no writes. Nothing was changed.
+        sqlite3.Error, OSError: the disk does not take the new one. The old one stays where it is.
+    """
+    files = Files(path, ballast_bytes=0)
+    files.lock()
+    try:
+        moving.finish(path)
+        _refuse_sound(path, inspect)
+        return _replace(path, agent, site, random_bytes)
+    finally:
+        files.unlock()
+
+
+def _refuse_sound(path: Path, inspect: Callable[..., bool]) -> None:
+    if not path.exists() and not path.with_name(f"{path.name}-wal").exists():
+        raise JournalError(f"{path}: there is no journal. `tallyman agent` starts a new one by itself")
+    raw = _look_into(path)
+    try:
+        if path.stat().st_size:
+            inspect(raw, path)
+            raise JournalError(f"{path}: this journal is sound. Nothing was changed")
+    except (JournalDamaged, sqlite3.Error, OSError):
+        return
+    finally:
+        raw.close()
+
+
+def _replace(path: Path, agent: str, site: str, random_bytes: ids.RandomBytes) -> Replaced:
+    made = moving.copy_for(path)
+    store = Store(Files(made, ballast_bytes=0), agent=agent, site=site, random_bytes=random_bytes)
+    old = _Old(path)
+    try:
+        store.open()
+        with store.transaction():
+            store.connect_after(old.connections() + CONNECTIONS_AHEAD)
+        for rows in old.unsettled():
+            with store.transaction():
+                store.enter(rows)
+        entered = store.last
+    finally:
+        store.close()
+        old.close()
+    aside = moving.put_in_place(made, path, "damaged")
+    return Replaced(aside, entered, old.settled, old.unreadable)
+
+
+def _look_into(path: Path) -> sqlite3.Connection:
+    # Else a file that is shorter than its first page says gives nothing at all.
+    raw = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    raw.execute("PRAGMA writable_schema=ON")
+    return raw
+
+
+class _Old:
+    """What can still be read of a damaged file."""
+
+    def __init__(self, path: Path) -> None:
+        self._raw = _look_into(path)
+        self.settled = self.unreadable = 0
+
+    def close(self) -> None:
+        self._raw.close()
+
+    def connections(self) -> int:
+        """How often it has connected, as far as that can be read."""
+        rows = self._try("SELECT value FROM meta WHERE name = 'connection'")
+        return int(rows[0][0]) if rows and str(rows[0][0]).isdecimal() else 0
+
+    def unsettled(self) -> Iterator[list[tuple[bytes, int]]]:
+        """(text, recorded_ms) of what central may not have, in order, some hundred at a time."""
+        safe = dict(self._try("SELECT number, safe FROM incarnation") or ())
+        for rows in self._rows():
+            kept = []
+            for key, text, recorded_ms, outcome in rows:
+                floor = safe.get(key >> SEQUENCE_BITS, 0)
+                above = key & (1 << SEQUENCE_BITS) - 1 > floor
+                if outcome is not None and outcome != CONFLICT and not above:
+                    self.settled += 1
+                elif _is_event(text) and isinstance(recorded_ms, int):
+                    kept.append((text, recorded_ms))
+                else:
+                    self.unreadable += 1
+            yield kept
+
+    def _rows(self) -> Iterator[list[Any]]:
+        """Every row that can be reached, in order. Behind a damaged page the next whole one is looked for 1, 3, 7 …
+        places further on, and then its beginning: the search ends soon, however much is lost.
+        """
+        key, most = 0, ROWS_PER_STATEMENT
+        while key <= _FAR:
+            rows = self._from(key, most)
+            if rows:
+                yield rows
+                key, most = max(key, rows[-1][0]) + 1, ROWS_PER_STATEMENT
+            elif rows is not None:
+                return
+            elif most > 1:
+                most //= 2
+            else:
+                self.unreadable += 1
+                key = self._behind(key)
+
+    def _behind(self, damaged: int) -> int:
+        """The first place behind a damaged one from which something can be read, or that nothing can."""
+        step = 1
+        while (whole := damaged + step) <= _FAR and self._from(whole, 1) is None:
+            damaged, step = whole, step * 2
+        while whole - damaged > 1 and whole <= _FAR:
+            middle = (damaged + whole) // 2
+            if self._from(middle, 1) is None:
+                damaged = middle
+            else:
+                whole = middle
+        return whole
+
+    def _from(self, key: int, most: int) -> list[Any] | None:
+        return self._try(f"{_ROWS} WHERE key >= ? ORDER BY key LIMIT ?", key, most)
+
+    def _try(self, statement: str, *parameters: int) -> list[Any] | None:
+        try:
+            return self._raw.execute(statement, parameters).fetchall()
+        except (sqlite3.Error, UnicodeDecodeError):
+            return None
+
+
+def _is_event(text: object) -> bool:
+    try:
+        return isinstance(text, bytes) and bool(_event.decode(text).id)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
