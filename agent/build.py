@@ -160,7 +160,7 @@ class Agent:
             reference_version=lambda: self.reference.version,
             on_verdict=self._verdict,
             on_reference=self.reference.receive,
-            on_tasks=self.board.receive,
+            on_tasks=lambda tasks: self.board.receive(tasks, time.monotonic()),
             on_change=self._status_changed,
             retention_s=agent.retention_days * DAY_S,
             keep_newest=KEPT,
@@ -220,6 +220,7 @@ class Agent:
             "queued": self.journal.queued,
             "oldest_queued_at": self.journal.oldest_queued_at,
             "reason": self.uplink.reason,
+            "leases_passed": self.board.leases_passed(time.monotonic()),
             "devices": [
                 {"name": name, "status": status.status, "reason": status.reason}
                 for name in used

@@ -1,7 +1,8 @@
 """The pick tasks kept on site, and which one comes next.
 
-The one idea: central names tasks by id, and the newer `as_of` replaces what is there; what is left of a task is
-counted from the agent's own journal, never stored here.
+The one idea: central names tasks by id, and the newer `as_of` of a history replaces what is there; what is left of a
+task is counted from the agent's own journal, never stored here. A lease is advice: one that has passed is shown and
+stops nobody, and a task that another agent has is offered to whoever chooses its document.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from typing import Final
 
 import msgspec
 import structlog
+from msgspec import UNSET
 
 from agent import files
 from agent.reference import Lookups
@@ -27,10 +29,31 @@ log = structlog.get_logger()
 
 
 class Known(msgspec.Struct, frozen=True):
-    """A task and the movement number it was told at."""
+    """A task and the movement number it was told at, in a history of central's."""
 
     as_of: int
     task: Task
+    history: str = ""
+
+    @property
+    def pickable(self) -> bool:
+        """It is a pick task and open, here or with another agent."""
+        task = self.task
+        return task.type == "pick" and task.sku is not None and (task.status == "open" or _elsewhere(task))
+
+
+def _elsewhere(task: Task) -> bool:
+    return task.status != "open" and task.holder is not None
+
+
+class _List(msgspec.Struct):
+    """Of the parts of a whole list: which comes next, and what they told so far."""
+
+    history: str
+    as_of: int
+    parts: int
+    came: int
+    told: set[str]
 
 
 class Board:
@@ -45,6 +68,8 @@ class Board:
         self._path, self._on_change = path, on_change
         self._known: dict[str, Known] = {}
         self._changed = asyncio.Event()
+        self._list: _List | None = None
+        self._leases_end_at: float | None = None
         self._taken: dict[str, str] = {}
         self.revision = 0
         """Another number means that `line_up` may answer differently."""
@@ -54,12 +79,15 @@ class Board:
         for known in files.load(self._path, list[Known]) or ():
             self._known[known.task.task] = known
 
-    def receive(self, tasks: Tasks) -> None:
-        """What central tells."""
+    def receive(self, tasks: Tasks, now: float = 0.0) -> None:
+        """What central tells. `now`: monotonic seconds."""
+        history = "" if tasks.history is UNSET else tasks.history
+        if tasks.lease_s is not UNSET:
+            self._leases_end_at = now + tasks.lease_s
         opened = sum(known.task.status == "open" for known in self._known.values())
         for task in tasks.tasks:
             before = self._known.get(task.task)
-            if before is not None and before.as_of > tasks.as_of:
+            if before is not None and before.history == history and before.as_of > tasks.as_of:
                 continue
             was_open = before is not None and before.task.status == "open"
             if task.status == "open" and not was_open:
@@ -69,11 +97,39 @@ class Board:
                 opened += 1
             elif was_open and task.status != "open":
                 opened -= 1
-            self._known[task.task] = Known(tasks.as_of, task)
+            self._known[task.task] = Known(tasks.as_of, task, history)
+        self._end_what_is_not_in(tasks, history)
         self._forget_cancelled()
         self.revision += 1
         self._changed.set()
         self._on_change()
+
+    def _end_what_is_not_in(self, tasks: Tasks, history: str) -> None:
+        """With the last part of a whole list, what none of them told is over. Parts that do not follow each other
+        tell nothing of what they leave out.
+        """
+        if tasks.part is UNSET or tasks.parts is UNSET:
+            return
+        found = _List(history, tasks.as_of, tasks.parts, 0, set()) if tasks.part == 1 else self._list
+        self._list = None
+        if found is None or (found.history, found.as_of, found.parts, found.came + 1) != (
+            history, tasks.as_of, tasks.parts, tasks.part,
+        ):  # fmt: skip
+            return
+        found.came += 1
+        found.told.update(task.task for task in tasks.tasks)
+        if found.came < found.parts:
+            self._list = found
+            return
+        for name, known in self._known.items():
+            later = known.history == history and known.as_of > tasks.as_of
+            if name not in found.told and not later and (known.task.status == "open" or known.task.holder):
+                over = msgspec.structs.replace(known.task, status="cancelled", holder=None)
+                self._known[name] = Known(tasks.as_of, over, history)
+
+    def leases_passed(self, now: float) -> bool:
+        """Whether tasks may be with another agent by now, as far as this one can tell: advice for people."""
+        return self._leases_end_at is not None and now >= self._leases_end_at
 
     def _forget_cancelled(self) -> None:
         cancelled = [known for known in self._known.values() if known.task.status == "cancelled"]
@@ -94,9 +150,9 @@ class Board:
                 log.error("tasks cannot be kept; check the disk", file=str(self._path), error=str(error))
 
     def open_task(self, task_id: str | None) -> Task | None:
-        """The task, if it is a pick task and still open."""
+        """The task, if it is a pick task and still open, wherever."""
         known = self._known.get(task_id) if task_id is not None else None
-        return known.task if known is not None and _to_pick(known.task) else None
+        return known.task if known is not None and known.pickable else None
 
     def take(self, station: str, task_id: str | None) -> None:
         """Note which task a station works on now, so that no other station of this agent is given it."""
@@ -121,13 +177,15 @@ class Board:
         later: Collection[str] = (),
     ) -> list[Task]:
         """The tasks with something left to pick, nearest first: on in walking order from `here`, then round again
-        from the start; those put off (`later`) at the end; of one document, if one is chosen.
+        from the start; those put off (`later`) at the end; of one document, if one is chosen. Then also what another
+        agent has of it, after what is this one's.
         """
         start = _walk_order(lookups, here)
         tasks = [
             known.task
             for known in self._known.values()
-            if _to_pick(known.task)
+            if known.pickable
+            and (document is not None or known.task.status == "open")
             and picked(known.task.task) < known.task.quantity
             and self._taken.get(known.task.task, station) == station
             and document in (None, known.task.document)
@@ -137,6 +195,7 @@ class Board:
             walk = _walk_order(lookups, task.from_location)
             passed = walk < start
             return (
+                _elsewhere(task),
                 task.task in later,
                 passed,
                 walk,
@@ -146,10 +205,6 @@ class Board:
             )
 
         return sorted(tasks, key=order)
-
-
-def _to_pick(task: Task) -> bool:
-    return task.type == "pick" and task.status == "open" and task.sku is not None
 
 
 def _walk_order(lookups: Lookups, location_id: str | None) -> int:

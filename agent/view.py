@@ -146,6 +146,8 @@ def _pick_job(context: Context, lookups: Lookups, lines: list[Task]) -> dict[str
             "quantity": task.quantity,
             "done": context.picked,
             "left": context.left,
+            # Another agent has it, or may have it by now. Nobody is stopped: what is picked counts all the same.
+            "holder": task.holder,
         }
     job["next"] = _next_line(following[0], lookups) if following else None
     return job

@@ -61,7 +61,7 @@ async def _ledger(engine: sa.Engine) -> AsyncIterator[Ledger]:
 async def _serve(
     settings: CentralConfig, engine: sa.Engine, ledger: Ledger, announce: Callable[[Listen], None]
 ) -> None:
-    consumer = Consumer(ledger, settings.broker())
+    consumer = Consumer(ledger, settings.broker(), lease_s=settings.tasks.lease_s)
     registry = metrics.create_registry("central", version())
     measures.register(registry, ledger, consumer)
     parts = api.Parts(

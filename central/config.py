@@ -11,6 +11,7 @@ from pydantic import Field
 from sqlalchemy.engine.url import make_url
 from sqlalchemy.exc import ArgumentError
 
+from central.downlink import LEASE_S
 from service.config import (
     DatabaseUrl,
     HttpSection,
@@ -57,6 +58,15 @@ class CentralHttpSection(HttpSection):
     """What one token may ask; above it, 429."""
 
 
+class TasksSection(Section):
+    """`[tasks]`: who works on what."""
+
+    lease_s: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = LEASE_S
+    """How long an agent that is not heard of any more keeps its tasks, before another one of its site gets them.
+    Idle agents are heard of every 5 minutes.
+    """
+
+
 class LogSection(Section):
     """`[log]`: what is told, and how."""
 
@@ -71,6 +81,7 @@ class CentralConfig(Section):
     database: DatabaseSection
     mqtt: MqttSection
     http: CentralHttpSection = CentralHttpSection()
+    tasks: TasksSection = TasksSection()
     log: LogSection = LogSection()
 
     def broker(self) -> Settings:

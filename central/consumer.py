@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from central import backups, tables
 from central.answers import AT_ONCE, EVERY_S, Answers
 from central.database import reading
-from central.downlink import AgentSeen, Downlink
+from central.downlink import LEASE_S, AgentSeen, Downlink
 from central.feed import Feed
 from central.ledger.commands import AnswerHello, BookBatch, Command, RecordState
 from central.ledger.service import Ledger, LedgerBusy, LedgerDown
@@ -51,7 +51,12 @@ class Consumer:
     """Listens to all agents. `run` for ever; `agents` is for the dashboard."""
 
     def __init__(
-        self, ledger: Ledger, settings: Settings, *, clock: Callable[[], float] = time.monotonic
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        lease_s: float = LEASE_S,
     ) -> None:
         kinds: tuple[messages.AgentTopic, ...] = ("hello", "events", "state")
         topics = tuple(agent_topic("+", kind) for kind in kinds)
@@ -71,7 +76,10 @@ class Consumer:
         self._windows = Windows()
         self._answers = Answers(self._publish, self._windows)
         self.agents: dict[str, AgentSeen] = {}
-        self._downlink = Downlink(ledger, self._publish, self._when_up, self.agents, clock)
+        self._downlink = Downlink(
+            ledger, publish=self._publish, when_up=self._when_up, submit=self._submit,
+            agents=self.agents, clock=clock, lease_s=lease_s,
+        )  # fmt: skip
         self.counts: dict[str, int] = dict.fromkeys(
             (
                 "batches", "events", "hellos", "states", "unreadable", "malformed",
@@ -128,6 +136,9 @@ class Consumer:
         if reason != self.reason:
             _log.warning("the broker is away", reason=reason)
         self.reason = reason
+        self.agents.update(
+            {name: replace(seen, here=False) for name, seen in self.agents.items() if seen.here}
+        )
 
     def received(self, message: Incoming) -> None:
         """A message of an agent. Work on it starts in the order of arrival."""
@@ -292,7 +303,9 @@ class Consumer:
     async def _hello(self, agent: str, hello: Hello) -> None:
         self.counts["hellos"] += 1
         seen = self.agents.get(agent) or AgentSeen(agent, hello.site, None, None)
-        self.agents[agent] = replace(seen, site=hello.site, heard=self._clock(), reference=hello.reference)
+        self.agents[agent] = replace(
+            seen, site=hello.site, heard=self._clock(), here=True, reference=hello.reference
+        )
         acks: list[Ack] = await self._submit(AnswerHello(hello))
         sent = [self._answers.send(agent, ack) for ack in acks]
         for ack in acks:  # a lost range was passed, or another worker was faster
@@ -317,7 +330,9 @@ class Consumer:
         if not answer.body["ignored"]:
             seen = self.agents.get(agent) or AgentSeen(agent, state.site, None, None)
             heard = seen.heard if message.retained else self._clock()
-            self.agents[agent] = seen = replace(seen, site=state.site, state=state, heard=heard)
+            # What is retained says that it was there; a will that is retained, that it is not.
+            here = state.status == "online" and (seen.here or not message.retained)
+            self.agents[agent] = seen = replace(seen, site=state.site, state=state, heard=heard, here=here)
             for told in self._listeners:
                 told(seen)
         message.acknowledge()
@@ -414,7 +429,7 @@ class Consumer:
     def _heard(self, agent: str) -> None:
         seen = self.agents.get(agent)
         if seen is not None:
-            self.agents[agent] = replace(seen, heard=self._clock())
+            self.agents[agent] = replace(seen, heard=self._clock(), here=True)
 
     def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> Sent | None:
         """A message that the broker does not take is lost: agents ask again, feeds follow their cursor."""

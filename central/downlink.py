@@ -11,12 +11,15 @@ from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
+from msgspec import UNSET
 
-from central import reference
-from central.database import now_us
+from central import reference, worklists
 from central.ledger import views
+from central.ledger.commands import Command, MoveTasks, Present, RenewLeases
+from central.ledger.leases import plan
 from central.ledger.service import Changed, Ledger
-from sync.messages import Hello, State, agent_topic
+from central.worklists import Told
+from sync.messages import Hello, State, TaskType, agent_topic
 
 RECENT_S: Final = 600.0  # agents heard of within are told of changes; they say hello every 5 minutes
 REFERENCE_EVERY_S: Final = 1.0  # contract of this program: changes of reference data are told together
@@ -25,6 +28,12 @@ TASKS_EVERY_S: Final = 0.1
 MOST_UPDATES: Final = (
     50  # ways from a version to the present one that are kept; the oldest goes, and is made again
 )
+LEASE_S: Final = 600.0
+RENEWED_WITHIN: Final = 5  # leases are renewed so many times before they would pass …
+LEASES_LEAST_S: Final = 0.1
+LEASES_MOST_S: Final = 15.0  # … and at least so often: a lease that has passed is noticed so late
+MOST_MOVES: Final = 200  # of tasks and leases, in one command
+ALL_TASKS: Final[tuple[TaskType, ...]] = ("pick", "count", "resolve")
 OVERLAP_US: Final = (
     10_000_000  # transactions begin before they commit; what changed just before is told again
 )
@@ -42,6 +51,10 @@ class AgentSeen:
     """Monotonic seconds when it last sent anything; None since this start."""
     reference: int | None = None
     """The version of the reference data that it was last sent, or said that it has."""
+    takes: tuple[TaskType, ...] | None = None
+    """The types of tasks that its stations work on, as its last hello says; None since this start."""
+    here: bool = False
+    """It was heard of since central is connected, and its last will was not."""
 
 
 class Downlink:
@@ -50,18 +63,24 @@ class Downlink:
     Args:
         publish: sends a payload to a topic; what the broker does not take is lost.
         when_up: what a function finds in one snapshot of the database, once that answers.
+        submit: carries out a command, once the ledger does.
+        lease_s: how long an agent that is not heard of any more keeps its tasks.
         agents: whoever was ever heard of, by id; shared with who listens to them.
     """
 
     def __init__(
         self,
         ledger: Ledger,
+        *,
         publish: Callable[[str, bytes], object],
         when_up: Callable[[Callable[[sa.Connection], Any]], Awaitable[Any]],
+        submit: Callable[[Command], Awaitable[Any]],
         agents: dict[str, AgentSeen],
         clock: Callable[[], float],
+        lease_s: float,
     ) -> None:
-        self._publish, self._when_up, self._agents, self._clock = publish, when_up, agents, clock
+        self._publish, self._when_up, self._submit = publish, when_up, submit
+        self._agents, self._clock, self._lease_s = agents, clock, lease_s
         self._version: int | None = None
         self._updates: dict[int | None, reference.Update] = {}
         self._snapshot_bytes: int | None = None
@@ -69,7 +88,7 @@ class Downlink:
         self._reference_changed = asyncio.Event()
         self._tasks_changed = asyncio.Event()
         self._task_sites: set[str] = set()
-        self._tasks_told_us: dict[str, int] = {}
+        self._told_us: dict[str, int] = {}
         ledger.on_change(self._changed)
 
     async def run(self) -> None:
@@ -78,13 +97,17 @@ class Downlink:
             group.create_task(self._tell(self._reference_changed, self._tell_reference, REFERENCE_EVERY_S))
             group.create_task(self._tell(self._tasks_changed, self._tell_tasks, TASKS_EVERY_S))
             group.create_task(self._watch_reference())
+            group.create_task(self._keep_leases())
 
     async def greet(self, hello: Hello, history: str) -> None:
         """An agent has said what it has: send what it lacks. `history`: the present one."""
         await self._bring_up_to_date(hello.agent, hello.reference if hello.history == history else None)
-        for payload in await self._when_up(
-            lambda connection: reference.site_tasks(connection, hello.site, now_us(connection))
-        ):
+        takes = tuple(ALL_TASKS if hello.tasks is UNSET else hello.tasks)
+        self._agents[hello.agent] = replace(self._agents[hello.agent], takes=takes)
+        await self._submit(RenewLeases((Present(hello.agent, hello.site, takes),), self._lease_s))
+        await self._give_out(hello.site)
+        told: Told = await self._when_up(partial(worklists.whole, site=hello.site))
+        for payload in told.messages(hello.agent, whole=True):
             self._publish(agent_topic(hello.agent, "tasks"), payload)
 
     def _changed(self, changed: Changed) -> None:
@@ -142,13 +165,40 @@ class Downlink:
     async def _tell_tasks(self) -> None:
         sites, self._task_sites = self._task_sites, set()
         for site in sorted(sites):
-            since = self._tasks_told_us.get(site, 0)
-            told_us, payloads = await self._when_up(partial(_tasks_since, site=site, since_us=since))
-            self._tasks_told_us[site] = told_us
-            for agent in self._recent():
-                if self._agents[agent].site == site:
-                    for payload in payloads:
-                        self._publish(agent_topic(agent, "tasks"), payload)
+            agents = [name for name in self._recent() if self._agents[name].site == site]
+            if not agents:
+                self._told_us.pop(site, None)
+                continue
+            await self._give_out(site)
+            since = self._told_us.get(site, 0)
+            read = worklists.whole if since == 0 else partial(worklists.changed, since_us=since - OVERLAP_US)
+            told: Told = await self._when_up(partial(read, site=site))
+            self._told_us[site] = told.now_us
+            for agent in agents:
+                for payload in told.messages(agent):
+                    self._publish(agent_topic(agent, "tasks"), payload)
+
+    async def _give_out(self, site: str) -> None:
+        """Whatever nobody holds goes to somebody who is there."""
+        groups, present = await self._when_up(partial(worklists.standing, site=site))
+        moves = plan(site, groups, present)
+        for start in range(0, len(moves), MOST_MOVES):
+            await self._submit(MoveTasks(tuple(moves[start : start + MOST_MOVES])))
+
+    async def _keep_leases(self) -> None:
+        """Renew the leases of those who are there, and look whose have passed."""
+        every_s = min(max(self._lease_s / RENEWED_WITHIN, LEASES_LEAST_S), LEASES_MOST_S)
+        while True:
+            await asyncio.sleep(every_s)
+            here = [
+                Present(name, self._agents[name].site, self._agents[name].takes)
+                for name in self._recent()
+                if self._agents[name].here
+            ]
+            for start in range(0, len(here), MOST_MOVES):
+                await self._submit(RenewLeases(tuple(here[start : start + MOST_MOVES]), self._lease_s))
+            self._task_sites |= {one.site for one in here}
+            self._tasks_changed.set()
 
     def _recent(self) -> list[str]:
         now = self._clock()
@@ -157,10 +207,3 @@ class Downlink:
             for name, seen in self._agents.items()
             if seen.heard is not None and now - seen.heard < RECENT_S
         ]
-
-
-def _tasks_since(connection: sa.Connection, site: str, since_us: int) -> tuple[int, list[bytes]]:
-    now = now_us(connection)
-    if since_us == 0:
-        return now, reference.site_tasks(connection, site, now)
-    return now, reference.changed_tasks(connection, site, since_us - OVERLAP_US)

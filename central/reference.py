@@ -1,8 +1,7 @@
-"""What agents keep for working without network: items, locations, operators, open documents, and their tasks.
+"""What agents keep for working without network: items, locations, operators and open documents.
 
 The idea: a snapshot is one version, read at once and cut into parts that fit a message. A delta is what the log says
-changed since a version, each thing as it is now; cut, its pieces are deltas that follow each other. Tasks are told by
-their ids, the newer replacing the older.
+changed since a version, each thing as it is now; cut, its pieces are deltas that follow each other.
 """
 
 import json
@@ -28,8 +27,6 @@ from sync.messages import (
     Reference,
     ReferenceDelta,
     Remove,
-    Task,
-    Tasks,
     Upsert,
     encode,
 )
@@ -38,9 +35,6 @@ T = TypeVar("T", bound=Message)
 
 MOST_CHANGES: Final = 10_000  # in one delta; what changed more gets the snapshot
 ROOM_BYTES: Final = MAX_DOWNWARD_BYTES - 1024  # what the lists of one message may take
-RECENT_US: Final = 7 * 24 * 3600 * 1_000_000
-"""Tasks that ended are told for so long, to agents that were away."""
-MOST_ENDED: Final = 2000  # ended tasks in one answer
 MOST_LINES: Final = 2000  # of a document in the snapshot; what is beyond is worked without being listed
 LINES_BYTES: Final = ROOM_BYTES - 16 * 1024  # what they may take beside the names of their document
 
@@ -70,11 +64,11 @@ def snapshot(connection: sa.Connection) -> Update:
         "documents": _documents(connection),
     }
     rows = [(name, one) for name, found in lists.items() for one in found]
-    chunks = _chunks(rows, lambda row: len(encode(row[1]))) or [[]]
+    cut_up = chunks(rows, lambda row: len(encode(row[1]))) or [[]]
     parts = []
-    for number, chunk in enumerate(chunks, 1):
+    for number, chunk in enumerate(cut_up, 1):
         cut: dict[str, Any] = {name: [one for kind, one in chunk if kind == name] for name in lists}
-        part = Reference(version=version, as_of=as_of, part=number, parts=len(chunks), **cut)
+        part = Reference(version=version, as_of=as_of, part=number, parts=len(cut_up), **cut)
         parts.append(encode(part))
     return Update(version, tuple(parts), whole=True)
 
@@ -96,7 +90,7 @@ def delta(connection: sa.Connection, since: int) -> Update | None:
     for row in rows:
         first.setdefault((row.list, row.id), row.version)
     found = _found(connection, first)
-    pieces = _chunks(list(first), lambda key: len(encode(found[key])) if key in found else _name_bytes(key))
+    pieces = chunks(list(first), lambda key: len(encode(found[key])) if key in found else _name_bytes(key))
     payloads, at = [], since
     for number, piece in enumerate(pieces, 1):
         to = rows[-1].version if number == len(pieces) else first[piece[-1]]
@@ -150,18 +144,18 @@ def update(connection: sa.Connection, has: int | None, snapshot_bytes: int | Non
     return changes if changes is not None and changes.size <= whole.size else whole
 
 
-def _chunks(rows: Sequence[Any], size: Callable[[Any], int]) -> list[list[Any]]:
+def chunks(rows: Sequence[Any], size: Callable[[Any], int]) -> list[list[Any]]:
     """Cut rows so that each piece fits into one message."""
-    chunks: list[list[Any]] = []
+    pieces: list[list[Any]] = []
     room = 0
     for row in rows:
         needed = size(row) + 1
-        if not chunks or needed > room:
-            chunks.append([])
+        if not pieces or needed > room:
+            pieces.append([])
             room = ROOM_BYTES
-        chunks[-1].append(row)
+        pieces[-1].append(row)
         room -= needed
-    return chunks
+    return pieces
 
 
 def _only(query: sa.Select[Any], column: sa.Column[Any], ids: Sequence[str] | None) -> sa.Select[Any]:
@@ -244,50 +238,3 @@ def _fitting(lines: Iterable[DocumentLine]) -> list[DocumentLine]:
             break
         fitting.append(line)
     return fitting
-
-
-# --- tasks ----------------------------------------------------------------------------------------
-
-
-def site_tasks(connection: sa.Connection, site: str, now_us: int) -> list[bytes]:
-    """What an agent of the site has to know when it says hello: open tasks, and those that ended lately."""
-    c = tables.task.c
-    found = connection.execute(sa.select(tables.task).where(c.site == site, c.status == "open")).all()
-    # In order here: for the order alone SQLite would read what has ended too.
-    opened = sorted(found, key=lambda row: (row.changed_us, row.id))
-    ended = connection.execute(
-        sa.select(tables.task)
-        .where(c.site == site, c.status != "open", c.changed_us > now_us - RECENT_US)
-        .order_by(c.changed_us.desc())
-        .limit(MOST_ENDED)
-    ).all()
-    return _task_messages(connection, [*opened, *ended])
-
-
-def changed_tasks(connection: sa.Connection, site: str, since_us: int) -> list[bytes]:
-    """Tasks of a site that changed at or after `since_us`."""
-    c = tables.task.c
-    query = sa.select(tables.task).where(c.site == site, c.changed_us >= since_us)
-    return _task_messages(connection, connection.execute(query.order_by(c.changed_us, c.id)).all())
-
-
-def _task_messages(connection: sa.Connection, rows: Sequence[Any]) -> list[bytes]:
-    as_of = views.last_movement(connection)
-    tasks = [_task(row) for row in rows]
-    chunks = _chunks(tasks, lambda task: len(msgspec.json.encode(task)))
-    return [encode(Tasks(as_of=as_of, tasks=chunk)) for chunk in chunks]
-
-
-def _task(row: Any) -> Task:
-    """A task that is done is over for every agent, like one that was called back."""
-    return Task(
-        task=row.id,
-        type=row.type,
-        lease_until=None,
-        status="open" if row.status == "open" else "cancelled",
-        document=row.document,
-        sku=row.sku,
-        quantity=row.quantity,
-        from_location=row.from_location or None,
-        lot=row.lot,
-    )

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from central import streams
-from central.ledger import corrections, facts, fold
+from central.ledger import corrections, facts, fold, leases
 from central.ledger.books import AgentRow, Books, Close, Cursor, Movement, Open, SetAside
 from central.ledger.commands import AnswerHello, BookBatch, Done, RecordState
 from central.ledger.facts import Resolved
@@ -255,6 +255,7 @@ def _book_event(books: Books, agent: str, one: Prepared) -> None:
     if fact.event in NOT_BOOKED:
         detail = f"{fact.event} is kept and changes no balance; settle it with an adjustment"
         problems.append(Open("not_booked", one.identity, detail, resolved.sku, fact.site))
+    leases.take_up(books, agent, fact)
     change = _settle(books, one.identity, fact, resolved.corrects, problems)
     booked = fold.book(books, change)
     problems += [judged for judged in booked.judged if isinstance(judged, Open)]

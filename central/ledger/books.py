@@ -152,6 +152,17 @@ class Task:
     lot: str | None = None
     status: str = "open"
     changed_us: int = 0
+    holder: str | None = None
+    """The agent that it was given to, whether its lease lasts or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Until when an agent holds its tasks."""
+
+    site: str
+    takes: tuple[str, ...]
+    until_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +323,7 @@ class Books:
         self.tasks: Rows[str, Task] = Rows(undo)
         self.shelved: Rows[Shelf, tuple[Shelved, ...]] = Rows(undo)
         self.movements: Rows[str, Movement] = Rows(undo)
+        self.leases: Rows[str, Lease] = Rows(undo)
         self.corrections: Rows[str, frozenset[str]] = Rows(undo)
 
     def lines_of(self, document: str) -> list[tuple[Line, Totals]]:

@@ -8,7 +8,7 @@ the item's base unit; times are microseconds since 1970 (UTC) by the database's 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sync.messages import Ack, DocumentLine, Event, Gtin, Hello, State
+from sync.messages import Ack, DocumentLine, Event, Gtin, Hello, State, TaskType
 
 # --- answers ------------------------------------------------------------------------------------
 
@@ -100,6 +100,45 @@ class Adjust:
     lot: str = ""
     id: str | None = None
     key: Key | None = None
+
+
+# --- who works on what ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """An agent that was heard of."""
+
+    agent: str
+    site: str
+    takes: tuple[TaskType, ...] | None
+    """The types of tasks that its stations work on; None: as it said before."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenewLeases:
+    """The tasks of these agents stay theirs for so long from now → Done({})."""
+
+    agents: tuple[Present, ...]
+    lease_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The open tasks of a type and document that `holder` has (None: nobody) go to another agent."""
+
+    site: str
+    type: str
+    document: str
+    holder: str | None
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class MoveTasks:
+    """Carry out those moves that are still right → Done({"moved": number of tasks})."""
+
+    moves: tuple[Move, ...]
 
 
 # --- claims ---------------------------------------------------------------------------------------
@@ -254,5 +293,5 @@ Keyed = (
     | OpenPurchaseOrder
     | ClosePurchaseOrder
 )
-Command = BookBatch | AnswerHello | RecordState | ExpireReservations | Keyed
+Command = BookBatch | AnswerHello | RecordState | RenewLeases | MoveTasks | ExpireReservations | Keyed
 Result = Answer | Ack | list[Ack]

@@ -61,6 +61,7 @@ def book(books: Books, change: Change) -> Booked:
     Raises:
         Unbookable: a number would grow beyond bounds. The books are then half changed: roll back.
     """
+    judged: list[Open | Close] = []
     physical: Counter[Account] = Counter()
     totals: dict[Line, Counter[str]] = {line: Counter() for line in change.ordered}
     for contribution, sign in change.contributions:
@@ -70,26 +71,37 @@ def book(books: Books, change: Change) -> Booked:
             case Total(line, column, delta):
                 totals.setdefault(line, Counter())[column] += sign * delta
             case done:
-                _advance(books, done.task, sign * done.delta)
+                judged += _advance(books, done.task, sign * done.delta)
     for line, ordered in change.ordered.items():
         totals[line]["ordered"] += ordered
-    judged: list[Open | Close] = []
     committed = _book_lines(books, change, totals, physical, judged)
     entries = _book_physical(books, physical, judged)
     entries += _book_promises(books, physical, committed, change.reserved, judged)
     return Booked(tuple(entries), tuple(judged))
 
 
-def _advance(books: Books, name: str, delta: int) -> None:
-    """Count what was done for a task; a task that nobody knows has nothing to count."""
+def _advance(books: Books, name: str, delta: int) -> list[Open | Close]:
+    """Count what was done for a task; a task that nobody knows has nothing to count. What two agents did for the same
+    one is told as more than it asks for.
+    """
     task = books.tasks.get(name)
     if task is None or delta == 0:
-        return
+        return []
     done = task.done + delta
     status = task.status
     if status != "cancelled":
         status = "done" if done >= task.quantity else "open"
     books.tasks.put(name, replace(task, done=done, status=status, changed_us=books.now_us))
+    was, now = max(0, task.done - task.quantity), max(0, done - task.quantity)
+    if now > was:
+        place = task.from_location or "any bin"
+        asked = f"{task.quantity} of {task.sku} were to be picked from {place} for {task.document}"
+        detail = f"{asked}, {done} were: look whether it was picked twice"
+        return [
+            Open("task_overdone", name, detail, task.sku, task.site, task.from_location or None,
+                 task.quantity, done)
+        ]  # fmt: skip
+    return [Close("task_overdone", name)] if was > 0 and now == 0 else []
 
 
 def committed_by(document: Document | None, line: Line, totals: Totals) -> int:
@@ -131,6 +143,7 @@ def _book_lines(
         committed[shelf] += committed_by(new, line, after)
         committed[shelf] -= committed_by(old, line, before)
         judged += _judge_receipt(line, old, before, new, after)
+        judged += _judge_picks(line, old, before, new, after)
     return committed
 
 
@@ -151,6 +164,23 @@ def _judge_receipt(
             Open("over_received", key, detail, line.sku, line.site, None, after.ordered, after.received)
         ]  # fmt: skip
     return [Close("over_received", key)] if was > 0 and now == 0 else []
+
+
+def _judge_picks(
+    line: Line, old: Document | None, before: Totals, new: Document | None, after: Totals
+) -> list[Open | Close]:
+    """More was picked than the document asks for."""
+
+    def over(document: Document | None, totals: Totals) -> int:
+        asks = document is not None and document.type in COMMITTING
+        return max(0, totals.picked - totals.ordered) if asks else 0
+
+    was, now = over(old, before), over(new, after)
+    key = key_of(*line)
+    if now > was:
+        detail = f"{line.document} asks for {after.ordered} of {line.sku}, {after.picked} were picked"
+        return [Open("over_picked", key, detail, line.sku, line.site, None, after.ordered, after.picked)]
+    return [Close("over_picked", key)] if was > 0 and now == 0 else []
 
 
 def _book_physical(books: Books, physical: Counter[Account], judged: list[Open | Close]) -> list[Entry]:

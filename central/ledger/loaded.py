@@ -12,6 +12,7 @@ from central.ledger.books import (
     Cursor,
     Document,
     Item,
+    Lease,
     Location,
     Movement,
     Operator,
@@ -60,8 +61,13 @@ def task(row: Any) -> Task:
     """Work for a person."""
     return Task(
         row.type, row.site, row.document, row.sku, row.quantity, row.from_location, row.done, row.lot,
-        row.status, row.changed_us,
+        row.status, row.changed_us, row.holder,
     )  # fmt: skip
+
+
+def lease(row: Any) -> Lease:
+    """Until when an agent holds its tasks."""
+    return Lease(row.site, tuple(json.loads(row.takes)), row.until_us)
 
 
 def cursor(row: Any) -> Cursor:

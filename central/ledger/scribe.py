@@ -266,6 +266,17 @@ class Scribe:
                 "status": row.status,
                 "changed_us": row.changed_us,
             },
+                "holder": row.holder,
+            },
+        )
+        self._save(
+            tables.lease,
+            books.leases,
+            lambda key, row: {
+                "agent": key,
+                "site": row.site,
+                "takes": json.dumps(row.takes),
+                "until_us": row.until_us,
         )
 
     def _reference(self) -> bool:

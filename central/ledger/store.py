@@ -213,6 +213,7 @@ class Store:
             raise Again("a unit was received meanwhile")
         self._bins(books, touch)
         self._tasks(books, touch, lock=True)
+        self._load(books.leases, tables.lease, touch.leases, loaded.lease, lock=True)
         self._shelved(books, touch)
         self._history(books)
 

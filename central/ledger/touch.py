@@ -20,6 +20,7 @@ from central.ledger.commands import (
     Command,
     CommitReservation,
     ExpireReservations,
+    MoveTasks,
     OpenOrder,
     OpenPurchaseOrder,
     PutItem,
@@ -27,6 +28,7 @@ from central.ledger.commands import (
     PutOperator,
     RecordState,
     ReleaseReservation,
+    RenewLeases,
     Reserve,
 )
 from central.ledger.facts import gtin14, names_of, storable, unit_id
@@ -72,6 +74,7 @@ class Touch:
     units: set[str] = field(default_factory=set)
     bins: set[Bin] = field(default_factory=set)
     tasks: set[str] = field(default_factory=set)
+    leases: set[str] = field(default_factory=set)
 
     def line(self, line: Line) -> None:
         """A line, and the accounts that its totals decide."""
@@ -112,6 +115,11 @@ def first_round(commands: Sequence[Command], prepared: Mapping[int, tuple[Prepar
         elif isinstance(command, RecordState):
             touch.agents.add(command.agent)
             touch.cursors.add(command.state.incarnation)
+        elif isinstance(command, RenewLeases):
+            touch.leases |= {one.agent for one in command.agents}
+        elif isinstance(command, MoveTasks):
+            touch.worked_documents |= {one.document for one in command.moves}
+            touch.leases |= {name for one in command.moves for name in (one.holder, one.to) if name}
         elif isinstance(command, ExpireReservations):
             touch.overdue = max(touch.overdue, command.limit)
         elif isinstance(

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from central import database
-from central.ledger import booking, catalogue, claims, facts, fold, touch
+from central.ledger import booking, catalogue, claims, facts, fold, leases, touch
 from central.ledger.booking import Prepared
 from central.ledger.books import Books
 from central.ledger.claims import RefusedError
@@ -26,6 +26,7 @@ from central.ledger.commands import (
     CommitReservation,
     Done,
     ExpireReservations,
+    MoveTasks,
     OpenOrder,
     OpenPurchaseOrder,
     PutItem,
@@ -34,6 +35,7 @@ from central.ledger.commands import (
     RecordState,
     Refused,
     ReleaseReservation,
+    RenewLeases,
     Reserve,
     Result,
 )
@@ -66,6 +68,8 @@ HANDLERS: dict[type[Any], Callable[[Books, Any], Finish]] = {
     OpenPurchaseOrder: catalogue.open_purchase_order,
     AnswerHello: booking.answer_hello,
     RecordState: booking.record_state,
+    RenewLeases: leases.renew,
+    MoveTasks: leases.move,
 }
 
 REFERENCE = (PutItem, PutLocation, PutOperator, OpenPurchaseOrder)
@@ -80,12 +84,12 @@ def may_join(one: Command, other: Command) -> bool:
 def weight(command: Command) -> int:
     """How much of a transaction a command fills: its events, incarnations or lines."""
     match command:
-        case BookBatch():
-            return len(command.events)
+        case BookBatch(events=several) | OpenOrder(lines=several):
+            return len(several)
+        case RenewLeases(agents=several) | MoveTasks(moves=several):
+            return len(several)
         case AnswerHello():
             return len(command.hello.incarnations)
-        case OpenOrder():
-            return len(command.lines)
         case OpenPurchaseOrder():
             return len(command.lines) + sum(len(notice.lines) for notice in command.notices)
     return 1

@@ -568,7 +568,7 @@ async def test_a_document_of_many_long_names_fits_into_a_message(books: Books) -
     lines = tuple(line(sku, 1) for sku in skus)
     await books.do(OpenPurchaseOrder("test", "PO-1", "lej1", "ACME", lines))
     with reading(books.engine) as connection:
-        parts = reference.snapshot(connection).parts
+        parts = reference.snapshot(connection).payloads
     assert max(map(len, parts)) <= MAX_DOWNWARD_BYTES
     (order,) = [one for part in parts for one in json.loads(part)["documents"]]
     assert 400 < len(order["lines"]) < 600

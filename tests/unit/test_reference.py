@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -202,6 +203,10 @@ def told(as_of: int, *given: Task) -> Tasks:
     return Tasks(as_of=as_of, tasks=list(given))
 
 
+def whole(as_of: int, part: int, parts: int, *given: Task, **more: Any) -> Tasks:
+    return Tasks(as_of=as_of, tasks=list(given), part=part, parts=parts, **{"history": "H1", **more})
+
+
 class TestBoard:
     def board(self, tmp_path: Path, *given: Task) -> Board:
         board = Board(tmp_path / "tasks.json")
@@ -259,6 +264,51 @@ class TestBoard:
         board.receive(told(2, *(pick(name, "MILK", 1, "A-01", status="cancelled") for name in "ab")))
         board.receive(told(3, pick("c", "MILK", 1, "A-01")))
         assert self.line_up(board) == ["c"]
+
+    def test_a_whole_list_ends_what_it_does_not_mention(self, tmp_path: Path):
+        board = self.board(tmp_path, *(pick(name, "MILK", 1, "A-01") for name in "abc"))
+        board.receive(whole(5, 1, 2, pick("a", "MILK", 1, "A-01")))
+        assert self.line_up(board) == ["a", "b", "c"], "not before its last part"
+        board.receive(Tasks(as_of=6, tasks=[pick("new", "MILK", 1, "A-01")], history="H1"))
+        board.receive(whole(5, 2, 2, pick("b", "MILK", 1, "A-01")))
+        assert self.line_up(board) == ["a", "b", "new"]
+        board.receive(Tasks(as_of=4, tasks=[pick("c", "MILK", 1, "A-01")], history="H1"))
+        assert self.line_up(board) == ["a", "b", "new"], "an older message does not bring it back"
+        board.receive(whole(9, 1, 1))
+        assert self.line_up(board) == []
+
+    def test_parts_that_do_not_follow_each_other_end_nothing(self, tmp_path: Path):
+        board = self.board(tmp_path, pick("a", "MILK", 1, "A-01"))
+        for parts in ([whole(5, 2, 2)], [whole(5, 1, 3), whole(5, 3, 3)], [whole(5, 1, 2), whole(6, 2, 2)]):
+            for part in parts:
+                board.receive(part)
+            assert self.line_up(board) == ["a"]
+
+    def test_a_restored_central_counts_lower_and_is_believed(self, tmp_path: Path):
+        """What it says counts from its first word, and what it never knew of is over with its first whole list."""
+        board = Board(tmp_path / "tasks.json")
+        board.receive(whole(90, 1, 1, pick("kept", "MILK", 2, "A-01"), pick("lost", "MILK", 1, "A-01")))
+        restored = [pick("kept", "MILK", 5, "A-01"), pick("new", "MILK", 1, "A-01")]
+        board.receive(whole(7, 1, 1, *restored, history="H2"))
+        assert self.line_up(board) == ["kept", "new"]
+        assert (board.open_task("kept") or pytest.fail()).quantity == 5
+
+    def test_what_another_agent_has_is_offered_with_its_document_alone(self, tmp_path: Path):
+        away = msgspec.structs.replace(pick("a", "MILK", 1, "A-01"), status="cancelled", holder="picker-2")
+        board = self.board(tmp_path, away, pick("b", "MILK", 1, "B-02"))
+        assert self.line_up(board) == ["b"]
+        assert self.line_up(board, document="SO-1") == ["b", "a"]
+        assert (board.open_task("a") or pytest.fail()).holder == "picker-2"
+        board.receive(whole(5, 1, 1, pick("b", "MILK", 1, "B-02")))
+        assert self.line_up(board, document="SO-1") == ["b"]
+
+    def test_a_lease_that_has_passed_is_told_and_stops_nobody(self, tmp_path: Path):
+        board = Board(tmp_path / "tasks.json")
+        assert not board.leases_passed(10.0**9)
+        board.receive(whole(5, 1, 1, pick("a", "MILK", 1, "A-01"), lease_s=60), now=100.0)
+        assert not board.leases_passed(159.0)
+        assert board.leases_passed(160.0)
+        assert self.line_up(board) == ["a"]
 
     async def test_tasks_survive_a_boot_without_network(self, tmp_path: Path):
         board = self.board(tmp_path)

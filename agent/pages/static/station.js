@@ -74,7 +74,7 @@ function show(next) {
   setLost(false);
   showStatus(state.status);
   showOutcome(first);
-  SHOW_JOB[state.job.kind](state.job);
+  SHOW_JOB[state.job.kind](state.job, state.status.leases_passed && !state.status.online);
   showConcerns();
   at("count").textContent = state.count;
   at("operator").textContent = visible(state.operator_name ?? t("station.operator_none"));
@@ -149,7 +149,7 @@ function setBanner(outcome, word, text) {
   at("text").textContent = text;
 }
 
-function showPick(job) {
+function showPick(job, passed) {
   const parts = [];
   if (job.step === "idle") {
     parts.push(h("p", { class: "lead" }, t("station.idle")), h("p", { class: "soft" }, t("station.idle_hint")));
@@ -163,6 +163,7 @@ function showPick(job) {
         t("station.of_quantity", { done: job.done, quantity: job.quantity }),
         job.lot ? t("station.lot", { lot: visible(job.lot) }) : "",
         job.document ? t("station.for_order", { document: visible(job.document) }) : "",
+        job.holder ? t("station.elsewhere", { agent: visible(job.holder) }) : passed ? t("station.maybe_elsewhere") : "",
       ].filter(Boolean).join(" · ")),
       bar(job.done, job.quantity),
     );
