@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from agent import capture, config, http
 from agent.config import AgentConfig, DeviceSection
+from agent.disk import Disk
 from agent.history import KEPT, History
 from agent.places import places
 from agent.reference import ReferenceData
@@ -81,6 +82,7 @@ class Agent:
         self.reference = ReferenceData(settings.agent.reference, self._something_new, self._ask)
         self.board = Board(settings.agent.tasks, self._something_new)
         self.history = History()
+        self.disk = Disk(journal, self._status_changed)
         self.registry = metrics.create_registry("agent", self.version)
         self._reads = Counter(
             "tallyman_device_reads",
@@ -136,10 +138,11 @@ class Agent:
             for device in settings.devices
         }
         self.uplink = self._create_uplink()
-        self.pages = http.Pages(self.stations, self.reference, self.status)
+        self.pages = http.Pages(self.stations, self.reference, self.status, self.disk)
         self._refreshing = False
         self._telling = False
         _gauges(self.registry, journal, self.uplink)
+        self.disk.measure(self.registry)
 
     def _create_uplink(self) -> Uplink:
         mqtt, agent = self.settings.mqtt, self.settings.agent
@@ -190,6 +193,7 @@ class Agent:
             group.create_task(self.board.run())
             group.create_task(self.uplink.run())
             group.create_task(self.pages.beat())
+            group.create_task(self.disk.run())
             group.create_task(self.tags.run())
             group.create_task(process.serve_http(app, self.settings.http.listen, announce=_announce))
             for reader in self.readers.values():
@@ -217,6 +221,7 @@ class Agent:
         used = self.stations[station].settings.devices
         return {
             "online": self.uplink.online,
+            "journal": self.disk.told(),
             "queued": self.journal.queued,
             "oldest_queued_at": self.journal.oldest_queued_at,
             "reason": self.uplink.reason,

@@ -5,6 +5,7 @@ GET  /stations/NAME           the page
 GET  /stations/NAME/state     what it shows (see `agent.view`)
 GET  /stations/NAME/events    the same, pushed at every change, and a `beat` that shows the connection lives
 GET  /stations/NAME/documents what can be chosen
+GET  /healthz                 200, or 503 with the reason while no scan can be recorded
 POST /stations/NAME/undo      {"event_id"?}          the newest scan without it
 POST /stations/NAME/document  {"document": id|null}  null finishes the job
 POST /stations/NAME/looked    {"token": number}      what a gate listed was looked at, up to this outcome
@@ -23,6 +24,7 @@ from starlette.responses import RedirectResponse, Response
 
 from agent import view
 from agent.config import AgentConfig
+from agent.disk import Disk
 from agent.reference import ReferenceData
 from agent.shared import Shown
 from agent.station import Busy, Station
@@ -66,8 +68,9 @@ class Pages:
         stations: Mapping[str, Station],
         reference: ReferenceData,
         status: Callable[[str], dict[str, Any]],
+        disk: Disk,
     ) -> None:
-        self.stations, self.reference, self._status = stations, reference, status
+        self.stations, self.reference, self._status, self.disk = stations, reference, status, disk
         self.streams = {name: web.EventStream(clients_max=PAGES_MOST) for name in stations}
         self._waiting: dict[str, asyncio.TimerHandle] = {}
 
@@ -127,7 +130,11 @@ def _add_pages(app: FastAPI, settings: AgentConfig, pages: Pages) -> None:
         return templates.page("stations.html", stations=settings.stations, agent=settings.agent)
 
     @app.get("/healthz")
-    async def health() -> dict[str, str]:
+    async def health(response: Response) -> dict[str, str]:
+        told = pages.disk.told()
+        if told["refuses"]:
+            response.status_code = 503
+            return {"status": "refusing", "agent": settings.agent.id, "reason": told["text"]}
         return {"status": "ok", "agent": settings.agent.id}
 
     @app.get("/stations/{name}", response_model=None)

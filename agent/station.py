@@ -94,6 +94,8 @@ class Station:
         self._overrun_again_ns = 0
         self._not_recorded = ""
         """Why the newest event could not be made durable; empty: it was."""
+        self.recording: str | None = None
+        """The code of the scan that waits for the disk."""
         self.passage = Passage(settings.passage_s * 1000) if settings.workflow == "gate" else None
         self._signals = Signals()
         self._file = asyncio.Lock()
@@ -266,6 +268,7 @@ class Station:
             events.check(kind, data)
             event_id = ids.event_id(int(source.at * 1000), self._shared.random_bytes)
             draft = Draft(event_id, kind, rfc3339(source.at), data, subject)
+            self.recording = source.code
             (recorded,) = await self._shared.journal.append([draft])
         except (JournalError, events.Malformed) as error:
             problem = str(error)
@@ -274,6 +277,8 @@ class Station:
                 log.error("not recorded", station=self.name, code=source.code, error=problem)
             self._not_recorded = problem
             return None, problem
+        finally:
+            self.recording = None
         self._not_recorded = ""
         entry = self._shared.history.add(recorded)
         assert entry is not None

@@ -56,6 +56,7 @@ def state(station: "Station", shared: "Shared", lines: list[Task], status: dict[
             "at": last.at,
             "token": last.token,
         },
+        "recording": station.recording,
         "before_restart": None if unseen is None else _described(unseen, lookups),
         "job": job,
         "passage": station.passage.public() if station.passage is not None else None,

@@ -93,9 +93,15 @@ class AgentProgram:
     """
 
     def __init__(
-        self, folder: Path, stations: dict[str, str], *, broker: int | None = None, extra: str = ""
+        self,
+        folder: Path,
+        stations: dict[str, str],
+        *,
+        agent: str = "dock-2",
+        broker: int | None = None,
+        extra: str = "",
     ) -> None:
-        self.folder = folder
+        self.folder, self.agent = folder, agent
         folder.mkdir(exist_ok=True)
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
@@ -107,11 +113,13 @@ class AgentProgram:
         self.config = folder / "agent.toml"
         self.config.write_text(self._toml(stations, broker or free_port(), extra))
         self.log = folder / "agent.log"
+        self.environment: dict[str, str] = {}
+        """More of it for the process."""
         self.process: subprocess.Popen[bytes] | None = None
 
     def _toml(self, stations: dict[str, str], broker: int, extra: str) -> str:
         lines = [
-            f'[agent]\nid = "dock-2"\nsite = "lej1"\ndata_dir = "{self.folder / "data"}"\n{extra}',
+            f'[agent]\nid = "{self.agent}"\nsite = "lej1"\ndata_dir = "{self.folder / "data"}"\n{extra}',
             f'[mqtt]\nurl = "mqtt://127.0.0.1:{broker}"',
             f'[http]\nlisten = "127.0.0.1:{self.port}"',
         ]
@@ -143,7 +151,9 @@ class AgentProgram:
         """Start it and wait until it serves."""
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "tallyman", "agent", "--config", str(self.config)]
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **self.environment}
+            )
         eventually(self._serves, START_S, "the agent serves")
         # What is scanned before the port is open is thrown away when it is opened, as on a real line.
         eventually(self._hears, START_S, "the agent has its scanners open")

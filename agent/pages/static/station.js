@@ -12,6 +12,7 @@ const at = (id) => document.getElementById(id);
 
 let state = null;
 let token = null; // of the outcome shown last; null before the first state
+let waited = false; // the banner says that a scan waits for the disk
 let heard = { number: 0, rank: -1, timer: 0 }; // of the passage that was signalled last
 let heardAt = performance.now();
 
@@ -73,6 +74,7 @@ function show(next) {
   state = next;
   setLost(false);
   showStatus(state.status);
+  showDisk(state.status.journal);
   showOutcome(first);
   SHOW_JOB[state.job.kind](state.job, state.status.leases_passed && !state.status.online);
   showConcerns();
@@ -90,21 +92,49 @@ function showStatus(status) {
   else if (status.queued) pill.textContent = t("station.sending", { queued: status.queued });
   else pill.textContent = t("station.online");
   const hints = [];
-  if (!status.online) hints.push(t("station.offline_hint", { reason: visible(status.reason) }));
+  const records = !status.journal.refuses && status.journal.waiting_s === null;
+  if (!status.online && records) hints.push(t("station.offline_hint", { reason: visible(status.reason) }));
   for (const { name, status: is, reason } of status.devices) {
     if (is === "failed") hints.push(t("station.device_failed", { name, reason: visible(reason) }));
     else if (reason) hints.push(t("station.device_says", { name, reason: visible(reason) }));
     else if (is === "connecting") hints.push(t("station.device_connecting", { name }));
   }
+  if (status.journal.moved_from) hints.push(t("station.disk_moved", { file: visible(status.journal.moved_from) }));
   at("hints").hidden = hints.length === 0;
   at("hints").replaceChildren(...hints.map((hint) => h("p", { class: "notice" }, hint)));
+}
+
+/** Nobody may take the last OK for the answer to a scan that is not recorded yet, or not at all. */
+function showDisk(disk) {
+  let word = "", text = "";
+  if (disk.waiting_s !== null) {
+    word = t("station.disk_slow", { seconds: disk.waiting_s });
+    text = t("station.disk_slow_hint");
+  } else if (disk.refuses) {
+    word = t("station.disk_refuses");
+    text = t("station.disk_refuses_hint", { reason: visible(disk.text) });
+  } else if (disk.text) {
+    word = t("station.disk_low");
+    text = visible(disk.text);
+  }
+  at("disk").hidden = !word;
+  at("disk-word").textContent = word;
+  at("disk-text").textContent = text;
 }
 
 function showOutcome(first) {
   const { last, before_restart: unseen } = state;
   const banner = at("banner");
   const now = last ? last.token : 0;
-  if (now === token) return;
+  if (state.recording !== null && state.status.journal.waiting_s !== null) {
+    waited = true;
+    token ??= now;
+    setBanner(null, t("station.disk_waiting"), t("station.disk_waiting_hint", { code: visible(state.recording) }));
+    return;
+  }
+  if (now === token && !waited) return;
+  first ||= now === token; // what was heard already is shown again, and not heard again
+  waited = false;
   token = now;
   if (last && state.passage?.token === now) {
     showPassage(state.passage, first);
