@@ -107,7 +107,8 @@ class Files:
             sqlite3.Error, OSError: the file cannot be used.
         """
         self._make_ready()
-        if self.path.exists():
+        # A rollback journal is left by a power loss while the file was made, before anything was recorded in it.
+        if self.path.exists() and not Path(f"{self.path}-journal").exists():
             raw = _driver(f"file:{self.path}?mode=ro")
             try:
                 inspection.inspect(raw, self.path)
