@@ -194,7 +194,7 @@ def journal_verify(
     """Look through a whole journal: every page, place, id, text and verdict.
 
     Status 0: it is sound. 1: a list of what is wrong. It changes nothing, and the agent may go on beside it. A
-    million events take about ten seconds; it notes their ids in a file of its own, 30 bytes for each.
+    million events take ten seconds or more; their ids are noted in a temporary file, 30 bytes for each.
 
     \b
     Example:

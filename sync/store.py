@@ -6,6 +6,7 @@ is wrapped into a `void`. It is deleted when it was settled long ago (`keep`). W
 held in memory too (`sync/lives.py`). The tables: `sync/layout.py`. A store belongs to one thread at a time.
 """
 
+import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from sync.recorded import Draft, EventTooLarge, JournalDamaged, JournalError, Re
 
 ROWS_PER_STATEMENT: Final = 200  # longer statements gain nothing and hold the interpreter longer
 NOTE_S: Final = 60  # how long the agent has run is written down so often: so much of it a crash may forget
-KEEP_ROWS: Final = 500  # deleted at once: a few milliseconds, which a scan may have to wait
+KEEP_ROWS: Final = 200  # deleted at once: a few milliseconds, which a scan may have to wait
 MOST_LIVES: Final = 20  # … and of so many incarnations
 
 
@@ -59,7 +60,7 @@ class Store:
         self._number = 0
         self._previous: dict[str, Any] | None = None
         self._ran_before_s = 0
-        self._noted_s = 0.0
+        self._noted_s = -math.inf
         self.incarnation = ""
         self.history: str | None = None
         self.queued = 0
@@ -103,6 +104,7 @@ class Store:
                     f"{self.path}: this journal has format {written}, and this program knows format {FORMAT}."
                     " Start the program that wrote it, or a newer one"
                 )
+            self._ran_before_s = int(self._meta("ran_s", "0"))
             self._load()
             self._end_incarnation()
             self._begin_incarnation()
@@ -176,7 +178,6 @@ class Store:
 
     def _read_totals(self) -> None:
         self.history = self._meta("history", "") or None
-        self._ran_before_s = int(self._meta("ran_s", "0"))
         self.queued = self._count_queued()
 
     def _count_queued(self) -> int:

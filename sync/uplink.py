@@ -27,7 +27,7 @@ STATE_S = 1.0  # `state` is published at most so often
 SILENCE_S = 5.0  # a central that owes an answer for so long is away, whatever the broker says
 RETRY_S = 2.0  # between attempts at what the journal could not do
 KEEP_S = 60.0  # between two looks for what the journal may let go of
-KEEP_MORE_S = 0.05  # … while there is more: 10,000 events a second, and most of the disk's time for scans
+KEEP_MORE_S = 0.05  # … while there is more: 4,000 events a second, and most of the disk's time for scans
 MOST_UNWRITTEN = 100  # answers of central that wait for the disk; above, no more is read and sent
 
 log = structlog.get_logger()
