@@ -51,6 +51,10 @@ fuzz: .venv/fuzz/.installed ## fuzz every decoder for SECONDS=60 each (ARGS=m100
 mutation: .venv/mutation/.installed ## change the cores in one place at a time: does a test notice? (ARGS='sync.engine*': only there)
 	@.venv/mutation/bin/python -m tests.mutation $(ARGS)
 
+.PHONY: torture
+torture: test-setup ## kill agents 1,000 times and central 200 times under load, then count (ARGS=--help)
+	@$(TEST)/python -m tests.faults.torture $(ARGS)
+
 .PHONY: contract
 contract: test-setup ## write docs/asyncapi.json and docs/schemas again, from the models
 	@$(TEST)/python -m docs.generator $(ARGS)
