@@ -77,7 +77,7 @@ def _even_out(
 ) -> list[Move]:
     begun = {group.document for group in kept if group.begun}
     moves = []
-    youngest_first = sorted(kept, key=lambda one: (-one.changed_us, one.document, one.type))
+    youngest_first = sorted(kept, key=lambda one: (one.changed_us, one.document, one.type), reverse=True)
     for idle in sorted(agent for agent, tasks in load.items() if tasks == 0 and present[agent]):
         for group in youngest_first:
             rich = group.holder
