@@ -174,9 +174,14 @@ class Files:
         finally:
             if source is None:
                 reader.close()
+        return self.take(copy, "old")
+
+    def take(self, copy: Path, word: str) -> Path:
+        """Let this copy, which has no log, be the journal from now on; where the old one is kept (NAME.WORD-1)."""
+        self.release_log()
         with self._names:
             self.moves += 1
-            return moving.put_in_place(copy, self.path, "old")
+            return moving.put_in_place(copy, self.path, word)
 
     def _note(self, text: str) -> None:
         """Into the lock's file, durably: how long the log is at least, as long as it is in use."""

@@ -7,14 +7,15 @@ it is changed: it is opened for reading only, and kept.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from sync import ids, inspection, moving
+from sync import ids, moving
+from sync.directory import log_of
 from sync.files import Files
 from sync.layout import CONFLICT, SEQUENCE_BITS
 from sync.messages import Event
@@ -44,48 +45,36 @@ class Replaced:
     """Stretches of it that cannot be read, of one event or many; what the file has lost altogether counts nowhere."""
 
 
-def replace(
-    path: Path,
-    *,
-    agent: str,
-    site: str,
-    random_bytes: ids.RandomBytes,
-    inspect: Callable[..., bool] = inspection.inspect,
-) -> Replaced:
+def replace(path: Path, *, agent: str, site: str, random_bytes: ids.RandomBytes) -> Replaced:
     """Put a damaged journal aside and start a new one in its place, for the same agent.
 
     Raises:
-        JournalError: it is in use, it is sound, there is none, or the disk takes no writes. Nothing was changed.
+        JournalError: it is in use, it is sound, there is none, or another program's. Nothing was changed.
         sqlite3.Error, OSError: the disk does not take the new one. The old one stays where it is.
     """
     files = Files(path, ballast_bytes=0)
     files.lock()
     try:
-        moving.finish(path)
-        _refuse_sound(path, inspect)
-        return _replace(path, agent, site, random_bytes)
+        _refuse_sound(files)
+        return _replace(files, agent, site, random_bytes)
     finally:
         files.unlock()
 
 
-def _refuse_sound(path: Path, inspect: Callable[..., bool]) -> None:
-    if not path.exists() and not path.with_name(f"{path.name}-wal").exists():
-        raise JournalError(f"{path}: there is no journal. `tallyman agent` starts a new one by itself")
-    raw = _look_into(path)
+def _refuse_sound(files: Files) -> None:
+    if not files.path.exists() and not log_of(files.path).exists():
+        raise JournalError(f"{files.path}: there is no journal. `tallyman agent` starts a new one by itself")
     try:
-        if path.stat().st_size:
-            inspect(raw, path)
-            raise JournalError(f"{path}: this journal is sound. Nothing was changed")
+        files.inspect()
     except (JournalDamaged, sqlite3.Error, OSError):
         return
-    finally:
-        raw.close()
+    raise JournalError(f"{files.path}: this journal is sound. Nothing was changed")
 
 
-def _replace(path: Path, agent: str, site: str, random_bytes: ids.RandomBytes) -> Replaced:
-    made = moving.copy_for(path)
+def _replace(files: Files, agent: str, site: str, random_bytes: ids.RandomBytes) -> Replaced:
+    made = moving.copy_for(files.path)
     store = Store(Files(made, ballast_bytes=0), agent=agent, site=site, random_bytes=random_bytes)
-    old = _Old(path)
+    old = _Old(files.path)
     try:
         store.open()
         with store.transaction():
@@ -97,8 +86,7 @@ def _replace(path: Path, agent: str, site: str, random_bytes: ids.RandomBytes) -
     finally:
         store.close()
         old.close()
-    aside = moving.put_in_place(made, path, "damaged")
-    return Replaced(aside, entered, old.settled, old.unreadable)
+    return Replaced(files.take(made, "damaged"), entered, old.settled, old.unreadable)
 
 
 def _look_into(path: Path) -> sqlite3.Connection:

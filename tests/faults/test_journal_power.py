@@ -1,4 +1,4 @@
-"""The power goes at any moment, also after the disk failed. The promise: every scan that got its OK is there afterwards.
+"""The power goes at any moment, also after the disk failed. The promise: every scan that got its OK is there.
 
 What the program really did to the disk is recorded, and the disk is built as it is at a moment: with nothing
 of what was not synced, or with some sectors of it. After a failed sync the system takes what it had for
@@ -68,8 +68,8 @@ async def test_after_a_power_loss_at_any_moment_every_ok_is_there(folder: Path) 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["goes-on", "killed"])
 async def test_after_a_failed_sync_and_a_power_loss_every_ok_is_there(folder: Path, killed: bool) -> None:
-    """The next sync succeeds, and writes nothing of what the failed one had: what is appended to that must not count on
-    it, neither in this process nor in the next.
+    """The next sync succeeds, and writes nothing of what the failed one had: what is appended to that must not count
+    on it, neither in this process nor in the next.
     """
     watched, disk = folder / "data", FailingDisk(folder)
     recording = Recording(folder, watched, disk)
