@@ -280,6 +280,9 @@ class Engine:
             return []
         self._reading = None
         stream = self.streams[asked.incarnation]
+        begins = batches[0].first if batches else asked.last + 1
+        if begins > asked.first and not stream.left:  # it was let go of, and nobody has told: the next hello does
+            stream.first_kept = max(stream.first_kept, begins)
         actions: list[Action] = []
         following = asked.first
         for batch in batches:

@@ -305,6 +305,17 @@ def test_after_a_disconnect_nothing_is_said_and_all_is_sent_again() -> None:
     assert desk.batches() == [[1, 2], [1, 2, 3]]
 
 
+def test_what_the_journal_let_go_of_without_a_word_is_told_in_the_next_hello() -> None:
+    desk = Desk([Stream(A, last=5, acked=5, safe=5)], "H1")
+    for sequence in (1, 2, 3):
+        del desk.rows[(A, sequence)]
+    desk.do(desk.engine.connected(desk.now))
+    desk.answer(A, 0)  # central was set back
+    assert desk.batches() == [[4, 5]]
+    desk.tick(6)
+    assert desk.hello()["incarnations"][0]["first_kept"] == 4
+
+
 def test_rows_of_an_old_question_are_ignored_and_what_the_journal_no_longer_holds_is_let_go() -> None:
     desk = answered()
     desk.hold_reads = True
