@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
 from sync.events import event_name
-from sync.journal import Recorded
-from sync.messages import Event, Unreadable, Verdict, decode
+from sync.journal import Draft, Recorded
+from sync.messages import Unreadable, Verdict, decode
 
 KEPT: Final = 20_000
 LISTED: Final = 200  # for each station
@@ -294,11 +294,11 @@ def _add(counter: Counter[Key], key: Key, number: int) -> None:
         del counter[key]
 
 
-def _original(event: Event) -> Event:
+def _original(event: Draft) -> Draft:
     """What was recorded, also where a `void` stands for it by now: to a person it was a scan like any other."""
     if event_name(event.type) != "void":
         return event
     try:
-        return decode(base64.b64decode(str(event.data.get("original", ""))), Event)
+        return decode(base64.b64decode(str(event.data.get("original", ""))), Draft)
     except (Unreadable, ValueError):
         return event

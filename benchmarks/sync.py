@@ -27,6 +27,7 @@ from sync import messages
 from sync.journal import Journal
 from sync.messages import Verdict
 from sync.mqtt import Settings
+from sync.recorded import body_of
 from sync.uplink import Uplink
 
 BACKLOG: Final = 1_000_000
@@ -81,7 +82,7 @@ async def _fill(journal: Journal) -> int:
     for first in range(0, BACKLOG, FILL * 10):
         calls = [[draft() for _ in range(FILL)] for _ in range(min(10, (BACKLOG - first) // FILL))]
         for recorded in await asyncio.gather(*map(journal.append, calls)):
-            size += len(recorded) * len(messages.encode(recorded[0].event))
+            size += len(recorded) * len(body_of(recorded[0].event))
     return size
 
 
@@ -189,9 +190,9 @@ async def _scan(folder: Path, url: str) -> list[float]:
             await asyncio.sleep(wait_s)
         scan = draft()
         begun[scan.id] = time.perf_counter()
-        task = asyncio.create_task(journal.append([scan]))
-        appends.add(task)
-        task.add_done_callback(appends.discard)
+        append = journal.append([scan])
+        appends.add(append)
+        append.add_done_callback(appends.discard)
     await asyncio.wait_for(end_to_end.until(lambda: not begun), end_to_end.START_S)
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):

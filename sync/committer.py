@@ -6,20 +6,20 @@ proves nothing; before the next group the file is opened anew and has to show th
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from sync.condition import Condition
 from sync.mending import Mender
-from sync.recorded import Draft, EventTooLarge, JournalError
-from sync.store import ROWS_PER_STATEMENT, Store
+from sync.recorded import Draft, JournalError, Recorded, body_of
+from sync.store import EVENTS_PER_STATEMENT, Store
 
 Result = TypeVar("Result")
 Who = TypeVar("Who")
 
 
-@dataclass(slots=True)
-class Request(Generic[Who, Result]):
+class Request(msgspec.Struct, Generic[Who, Result], gc=False):
     """Something to be committed: appends are joined into one statement, the rest runs as it says."""
 
     who: Who
@@ -28,6 +28,17 @@ class Request(Generic[Who, Result]):
     work: "Callable[[], Result] | None" = None
     alone: bool = False
     """Needs a transaction of its own, because a failed commit must be told from a successful one."""
+    bodies: Sequence[str] = ()
+    """What the drafts say, as JSON, one for each. Who asks writes them, while the writer waits for the disk."""
+
+    @classmethod
+    def to_append(cls, who: Who, drafts: Sequence[Draft]) -> "Request[Who, Any]":
+        """A request to append these.
+
+        Raises:
+            EventTooLarge, JournalError: one of them cannot be recorded.
+        """
+        return cls(who, drafts, None, False, list(map(body_of, drafts)))
 
 
 Answer = tuple[Request[Who, Any], Any]
@@ -67,14 +78,21 @@ class Committer:
         self._mender.open()
         self._committed()
 
-    def commit(self, group: Sequence[Request[Who, Any]]) -> list[Answer[Who]]:
-        """Commit them together; the answers may be told when this returns. A group that fails fails whole."""
+    def commit(
+        self, group: Sequence[Request[Who, Any]], meanwhile: Callable[[], None] = lambda: None
+    ) -> list[Answer[Who]]:
+        """Commit them together; the answers may be told when this returns. A group that fails fails whole.
+
+        Args:
+            meanwhile: called when all is ready, and only the disk is waited for. Not called when it does not come to
+                that.
+        """
         refused: list[Answer[Who]] = []
         try:
             if self._mender.condition is not None:
                 self._mender.mend(*self.told, self._committed)
                 group, refused = self._admit(group)
-            answers = self._apply(group)
+            answers = self._apply(group, meanwhile)
             if not self.store.files.is_in_place():
                 raise JournalError(f"{self.store.path}: somebody took the journal's file or its log away")
             self._committed()
@@ -101,25 +119,25 @@ class Committer:
         store = self.store
         self.told, self.queued, self.history = (store.incarnation, store.last), store.queued, store.history
 
-    def _apply(self, group: Sequence[Request[Who, Any]]) -> list[Answer[Who]]:
-        answers: list[Answer[Who]] = []
-        rows: list[Any] = []
-        now_ms = self._now_ms()
-        for request in group:
-            if request.work is None:
-                try:
-                    answers.append((request, self.store.place(request.drafts, now_ms, rows)))
-                except EventTooLarge as error:
-                    answers.append((request, error))
-                except Exception as error:  # noqa: BLE001 (nothing was written yet: it is this request's own fault)
-                    failure = JournalError(f"this cannot be written as JSON ({error}). Nothing was recorded")
-                    answers.append((request, failure))
+    def _apply(self, group: Sequence[Request[Who, Any]], meanwhile: Callable[[], None]) -> list[Answer[Who]]:
+        store, now_ms = self.store, self._now_ms()
+        appends = [request for request in group if request.work is None]
         work = [(request, request.work) for request in group if request.work is not None]
-        if not work and len(rows) <= ROWS_PER_STATEMENT * 3:
-            self.store.insert(rows)
+        drafts = [draft for request in appends for draft in request.drafts]
+        first = store.last + 1
+        texts = store.place([body for request in appends for body in request.bodies])
+        assert len(texts) == len(drafts)
+        recorded = [Recorded(store.incarnation, n, draft, now_ms) for n, draft in enumerate(drafts, first)]
+        answers: list[Answer[Who]] = []
+        start = 0
+        for request in appends:
+            answers.append((request, recorded[start : (start := start + len(request.drafts))]))
+        meanwhile()
+        if not work and len(texts) <= EVENTS_PER_STATEMENT:
+            store.insert(texts, now_ms)
         else:
-            with self.store.transaction():
-                self.store.insert(rows)
+            with store.transaction():
+                store.insert(texts, now_ms)
                 answers += [(request, run()) for request, run in work]
-        self.store.queued += len(rows) // 3
+        store.queued += len(texts)
         return answers

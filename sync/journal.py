@@ -24,7 +24,7 @@ from sync.engine import Record, Stream
 from sync.files import Files
 from sync.messages import Batch
 from sync.reader import Reader
-from sync.recorded import Draft, EventTooLarge, JournalBusy, JournalError, Recorded, body_of, rfc3339
+from sync.recorded import Draft, EventTooLarge, JournalBusy, JournalError, Recorded, rfc3339
 from sync.store import Kept, Store
 
 __all__ = ["Draft", "EventTooLarge", "Journal", "JournalBusy", "JournalError", "Recorded", "rfc3339"]
@@ -183,7 +183,7 @@ class Journal:
                 raise JournalBusy(
                     f"{self._waiting} scans are waiting for the disk. Wait a moment and scan again"
                 )
-            self._put(Request(future, drafts, None, False, list(map(body_of, drafts))))
+            self._put(Request.to_append(future, drafts))
             self._waiting += len(drafts)
         except JournalError as error:
             future.set_exception(error)
@@ -282,6 +282,8 @@ class Journal:
         rest: list[_Request | None] = []
         while (request := rest.pop() if rest else self._next()) is not None:
             group = self._group(request, rest)
+            if self._committer.condition is not None:
+                self._tell_committed()  # to mend takes long
             start = time.perf_counter()
             before, answers = self._committer.told, self._committer.commit(group, self._tell_committed)
             self._is_quick = time.perf_counter() - start < QUICK_S * len(group)
@@ -305,14 +307,14 @@ class Journal:
             return group
         most = max(FEW, self._unanswered // 2) if self._is_quick else self._unanswered
         for _ in range(min(most - 1, self._requests.qsize())):
+            if rows >= ROWS_PER_COMMIT:
+                break
             following = self._requests.get()
             if following is None or following.alone:
                 rest.append(following)
                 break
             group.append(following)
             rows += len(following.drafts)
-            if rows >= ROWS_PER_COMMIT:
-                break
         return group
 
     def _tell_committed(self) -> None:

@@ -101,15 +101,16 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=False):
     """A CloudEvents 1.0 envelope: one thing that happened to stock, at its place in a stream."""
 
     specversion: Literal["1.0"] = "1.0"
-    id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
     source: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    type: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-    time: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    subject: str | None = None
     datacontenttype: str = "application/json"
     incarnation: IncarnationId
     sequence: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{20}$(?!\n)")]
+    # From here on in the order of `sync.recorded.Draft`: the journal joins what its place says and what it says.
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    time: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     data: dict[str, Any]
+    subject: str | None = None
 
     @property
     def number(self) -> int:

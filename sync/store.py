@@ -22,9 +22,10 @@ from sync.files import Files
 from sync.layout import CONFLICT, FORMAT, OUTCOMES, SEQUENCE_BITS
 from sync.lives import Life
 from sync.messages import Event, Verdict
-from sync.recorded import Draft, EventTooLarge, JournalDamaged, JournalError, Recorded
+from sync.recorded import JournalDamaged, JournalError
 
 ROWS_PER_STATEMENT: Final = 200  # longer statements gain nothing and hold the interpreter longer
+EVENTS_PER_STATEMENT: Final = 512  # SQLite takes ever longer to understand longer ones
 NOTE_S: Final = 60  # how long the agent has run is written down so often: so much of it a crash may forget
 KEEP_ROWS: Final = 200  # deleted at once: a few milliseconds, which a scan may have to wait
 MOST_LIVES: Final = 20  # … and of so many incarnations
@@ -44,6 +45,17 @@ class Kept:
     """How many events the journal holds now."""
 
 
+class _Said(msgspec.Struct):
+    """A draft of which only what is added has to be understood."""
+
+    id: msgspec.Raw
+    type: msgspec.Raw
+    time: msgspec.Raw
+    data: dict[str, msgspec.Raw]
+    subject: msgspec.Raw
+
+
+_said = msgspec.json.Decoder(_Said)
 _event = msgspec.json.Decoder(Event)
 
 
@@ -59,6 +71,8 @@ class Store:
         self._life = Life(0, "")
         self._number = 0
         self._previous: dict[str, Any] | None = None
+        self._head = ""
+        """How the text of each event of the current incarnation begins, up to its sequence."""
         self._ran_before_s = 0
         self._noted_s = -math.inf
         self.incarnation = ""
@@ -185,42 +199,29 @@ class Store:
 
     # --- events ------------------------------------------------------------------------------------------
 
-    def place(self, drafts: Sequence[Draft], now_ms: int, rows: list[Any]) -> list[Recorded]:
-        """Give drafts the next places of the current incarnation, all of them or none; add their rows to `rows`.
-
-        Raises:
-            EventTooLarge: for one of them; no place was taken.
+    def place(self, bodies: Sequence[str]) -> list[str]:
+        """Give drafts, written down by `sync.recorded.body_of`, the next places of the current incarnation: the texts
+        of the events.
         """
-        recorded: list[Recorded] = []
-        placed: list[Any] = []
-        for sequence, draft in enumerate(drafts, self.last + 1):
-            event = Event(
-                id=draft.id,
-                source=self._source,
-                type=draft.type,
-                time=draft.time,
-                subject=draft.subject,
-                incarnation=self.incarnation,
-                sequence=messages.sequence_text(sequence),
-                data={**draft.data, "previous": self._previous} if sequence == 1 else draft.data,
-            )
-            text = messages.encode(event)
-            if len(text) > messages.MAX_RECORDED_BYTES:
-                raise EventTooLarge(
-                    f"{draft.type} {draft.id}: {len(text)} bytes, more than the {messages.MAX_RECORDED_BYTES} that"
-                    " an event may have. Nothing was recorded"
-                )
-            placed += ((self._number << SEQUENCE_BITS) + sequence, text, now_ms)
-            recorded.append(Recorded(self.incarnation, sequence, event, now_ms))
-        rows += placed
-        self.last += len(drafts)
-        return recorded
+        first, head = self.last + 1, self._head
+        texts = [f'{head}{sequence:020d}",{body[1:]}' for sequence, body in enumerate(bodies, first)]
+        if first == 1 and bodies:
+            said = _said.decode(bodies[0])
+            said.data["previous"] = msgspec.Raw(msgspec.json.encode(self._previous))
+            texts[0] = f'{head}{1:020d}",{msgspec.json.encode(said).decode()[1:]}'
+        self.last += len(texts)
+        return texts
 
-    def insert(self, rows: list[Any]) -> None:
-        """Write placed rows. Up to ROWS_PER_STATEMENT are one statement, and so a transaction of their own."""
-        for start in range(0, len(rows), ROWS_PER_STATEMENT * 3):
-            chunk = rows[start : start + ROWS_PER_STATEMENT * 3]
-            self._raw.execute(_insert_statement(len(chunk) // 3), chunk)
+    def insert(self, texts: Sequence[str], now_ms: int) -> None:
+        """Write the texts that were placed last. Up to EVENTS_PER_STATEMENT are one statement, and so a transaction
+        of their own.
+        """
+        first = self._life.base + self.last - len(texts) + 1
+        for start in range(0, len(texts), EVENTS_PER_STATEMENT):
+            chunk = texts[start : start + EVENTS_PER_STATEMENT]
+            places = _places(len(chunk))
+            values = (first + start, now_ms, *chunk, *((None,) * (places - len(chunk))))
+            self._raw.execute(_insert_statement(places), values)
 
     def transaction(self) -> "_Transaction":
         """BEGIN IMMEDIATE … COMMIT, or ROLLBACK when the block or the commit raises."""
@@ -265,6 +266,20 @@ class Store:
         self._previous = (
             {"incarnation": before[-1].incarnation, "last_sequence": before[-1].last} if before else None
         )
+        self._begin_text()
+
+    def _begin_text(self) -> None:
+        number = messages.sequence_text(0)
+        event = Event(
+            source=self._source,
+            incarnation=self.incarnation,
+            sequence=number,
+            id="",
+            type="",
+            time="",
+            data={},
+        )
+        self._head = messages.encode(event).decode().rpartition(number)[0]
 
     def streams(self) -> list[Stream]:
         """What the file holds, oldest incarnation first, the current one last."""
@@ -333,7 +348,7 @@ class Store:
 
     def enter(self, rows: Sequence[tuple[bytes, int]]) -> None:
         """Enter events of another journal into the current incarnation, under their own ids: (text, recorded_ms)."""
-        self.insert([value for text, recorded_ms in rows for value in self._entered(text, recorded_ms)])
+        self._raw.executemany(_MOVED, [self._entered(text, recorded_ms) for text, recorded_ms in rows])
         self.queued += len(rows)
 
     def connect_after(self, number: int) -> None:
@@ -385,7 +400,7 @@ class Store:
         while rows := self._raw.execute(moving, (key, life.end, ROWS_PER_STATEMENT)).fetchall():
             self._raw.executemany("DELETE FROM event WHERE key = ?", [(key,) for key, _, _ in rows])
             entered = [self._entered(text, recorded_ms) for _, text, recorded_ms in rows]
-            self.insert([value for row in entered for value in row])
+            self._raw.executemany(_MOVED, entered)
             self._raw.executemany(
                 "UPDATE voided SET key = ? WHERE key = ?",
                 [(new[0], old[0]) for old, new in zip(rows, entered, strict=True)],
@@ -467,6 +482,9 @@ class Store:
         return (self._number << SEQUENCE_BITS) + self.last, messages.encode(event), recorded_ms
 
 
+_MOVED: Final = "INSERT INTO event (key, text, recorded_ms) VALUES (?, ?, ?)"
+
+
 class _Transaction:
     """BEGIN IMMEDIATE … COMMIT, or ROLLBACK when the block or the commit raises."""
 
@@ -485,9 +503,24 @@ class _Transaction:
                 self._raw.execute("ROLLBACK")
 
 
-@lru_cache(maxsize=ROWS_PER_STATEMENT)
-def _insert_statement(rows: int) -> str:
-    return f"INSERT INTO event (key, text, recorded_ms) VALUES {','.join(['(?,?,?)'] * rows)}"
+def _places(rows: int) -> int:
+    """How many rows the statement has that takes so many: at most a quarter more."""
+    step = 1 << max(0, rows.bit_length() - 3)
+    return -(-rows // step) * step
+
+
+@lru_cache(maxsize=64)
+def _insert_statement(places: int) -> str:
+    """One of few statements: SQLite needs longer to understand a new one (3 µs a row) than to run it. Its parameters
+    are the first key, the time, and the texts; what is NULL is left out.
+    """
+    if places == 1:
+        return "INSERT INTO event (key, text, recorded_ms) VALUES (?1, CAST(?3 AS BLOB), ?2)"
+    rows = ",".join(f"(?1+{row},?)" for row in range(places))
+    return (
+        "INSERT INTO event (key, text, recorded_ms) SELECT column1, CAST(column2 AS BLOB), ?2"
+        f" FROM (VALUES {rows}) WHERE column2 IS NOT NULL"
+    )
 
 
 @lru_cache(maxsize=ROWS_PER_STATEMENT)

@@ -20,6 +20,7 @@ import pytest
 
 from sync import files as files_module
 from sync import journal as journal_module
+from sync.condition import Condition
 from sync.engine import Record, Stream
 from sync.journal import Draft, EventTooLarge, Journal, JournalBusy, JournalError
 from sync.messages import Verdict
@@ -176,7 +177,9 @@ async def test_what_central_said_is_written_down(opened) -> None:
     journal = await reopened(opened, journal)
     assert journal.history == "H1" and journal.queued == 2
     old = (await journal.streams())[0]
-    assert old == Stream(i, last=3, acked=2, safe=1, lacking=Ranges([(1, 1), (3, 3)]))  # to be answered as a past one
+    assert old == Stream(
+        i, last=3, acked=2, safe=1, lacking=Ranges([(1, 1), (3, 3)])
+    )  # to be answered as a past one
     await journal.record(Record(history="H2", forget_above=((i, 1),), streams=((i, 3, 1, True),)))
     assert journal.queued == 3 and journal.history == "H2"
     assert (await journal.streams())[0].lacking == Ranges([(1, 3)])
@@ -452,6 +455,7 @@ async def test_group_bounds_and_order(opened, monkeypatch: pytest.MonkeyPatch) -
     old = journal.incarnation
     tasks = [asyncio.ensure_future(journal.append([draft()])) for _ in range(7)]
     tasks.append(asyncio.ensure_future(journal.reenter(old)))
+    await asyncio.sleep(0)
     tasks += [asyncio.ensure_future(journal.append([draft()])) for _ in range(2)]
     closing = asyncio.ensure_future(journal.close())
     await asyncio.gather(*tasks)
@@ -642,3 +646,90 @@ def test_a_loop_that_is_gone_is_not_told(tmp_path: Path) -> None:
     journal._writer_thread.join(5)
     assert not journal._writer_thread.is_alive()
     journal._release()
+
+
+async def test_on_a_quick_disk_half_of_those_who_wait_are_written_while_the_others_are_told(
+    opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "QUICK_S", 10.0)
+    journal, groups = await opened(), []
+    commit = journal._committer.commit
+
+    def watched(group: Any, meanwhile: Any) -> Any:
+        groups.append(len(group))
+        return commit(group, meanwhile)
+
+    await journal.append([draft()])
+    journal._committer.commit = watched
+    slow = asyncio.ensure_future(journal._ask(lambda: time.sleep(0.2)))
+    await asyncio.sleep(0.05)
+    recorded = await asyncio.gather(*(journal.append([draft()]) for _ in range(100)), slow)
+    assert groups[0] == 1 and len(groups) > 2 and max(groups) <= 51
+    assert sorted(one.sequence for [one] in recorded[:-1]) == list(range(2, 102))
+
+
+async def test_who_was_committed_is_told_also_when_the_next_commit_fails(
+    opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers wait until the next group is ready for the disk; here it never comes to that."""
+    monkeypatch.setattr(journal_module, "ROWS_PER_COMMIT", 1)
+    journal = await opened()
+    place, placed = journal._store.place, itertools.count()
+
+    def fails(*arguments: Any) -> Any:
+        if next(placed) == 1:
+            raise OSError("of this group")
+        return place(*arguments)
+
+    journal._store.place = fails
+    first, second = await asyncio.gather(
+        journal.append([draft("a")]), journal.append([draft("b")]), return_exceptions=True
+    )
+    assert first[0].sequence == 1 and isinstance(second, JournalError)
+    [third] = await journal.append([draft("c")])
+    assert third.sequence == 2 and [r.event.id for r in await journal.recent(9)] == ["c", "a"]
+
+
+async def test_who_was_committed_does_not_wait_until_the_disk_is_mended(
+    opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "ROWS_PER_COMMIT", 1)
+    journal = await opened()
+    mender, told = journal._committer._mender, asyncio.Event()
+    loop = asyncio.get_running_loop()
+    mend, release = mender.mend, threading.Event()
+
+    def patient(*arguments: Any) -> None:
+        if told.is_set():
+            mend(*arguments)
+            return
+        loop.call_soon_threadsafe(told.set)
+        assert release.wait(30)
+        mend(*arguments)
+
+    mender.mend = patient
+    place = journal._store.place
+
+    def doubted(*arguments: Any) -> Any:
+        texts = place(*arguments)
+        mender.condition = Condition("failing", "somebody doubts the disk")
+        return texts
+
+    journal._store.place = doubted
+    first, second = (journal.append([draft(id_)]) for id_ in "ab")
+    await told.wait()
+    async with asyncio.timeout(30):
+        [recorded] = await first
+    assert recorded.sequence == 1 and not second.done()
+    release.set()
+    journal._store.place = place
+    await asyncio.wait([second])
+
+
+async def test_drafts_are_recorded_as_they_were_when_they_were_handed_over(opened) -> None:
+    journal, data = await opened(), {"sku": "A"}
+    appended = journal.append([Draft("a", "tallyman.received.v1", "t", data)])
+    data["sku"] = "B"
+    await appended
+    [recorded] = await journal.recent(1)
+    assert recorded.event.data["sku"] == "A"

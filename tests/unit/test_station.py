@@ -198,7 +198,7 @@ async def test_what_is_too_large_is_never_ok(start: Start):
     shown = bench.stations["dock"].last
     assert shown is not None
     assert (shown.outcome, await bench.events()) == ("reject", [])
-    assert "16256" in shown.text
+    assert "15872" in shown.text
 
 
 async def test_reads_are_worked_on_in_order_and_the_queue_has_a_bound(start: Start):
