@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sync.layout import SEQUENCE_BITS
-from sync.ranges import Ranges
+from sync.ranges import Ranges, runs
 
 _SELECT_EVENT = "SELECT {what}(key) FROM event WHERE key > number << {bits} AND key < number + 1 << {bits}"
 _LOAD = (
@@ -77,7 +77,7 @@ class Life:
 
     def settle(self, sequences: Iterable[int]) -> None:
         """These have a verdict now. Of a left one, what was entered elsewhere in between changes nothing."""
-        for first, last in _runs(sorted(sequences)):
+        for first, last in runs(sequences):
             if last > self.judged:
                 self.holes.add(self.judged + 1, last)
                 self.judged = last
@@ -101,16 +101,6 @@ class Life:
         self.missing = self.last - self.first + 1 - held
 
 
-def _runs(sequences: Iterable[int]) -> list[tuple[int, int]]:
-    runs: list[tuple[int, int]] = []
-    for sequence in sequences:
-        if runs and sequence - runs[-1][1] <= 1:
-            runs[-1] = (runs[-1][0], sequence)
-        else:
-            runs.append((sequence, sequence))
-    return runs
-
-
 def load(raw: sqlite3.Connection) -> list[Life]:
     """Every incarnation that is still known, oldest first. Two seeks for each, however many events there are."""
     lives: list[Life] = []
@@ -120,7 +110,7 @@ def load(raw: sqlite3.Connection) -> list[Life]:
         base, end = number << SEQUENCE_BITS, number + 1 << SEQUENCE_BITS
         last = stored if high is None else max(stored, high - base)
         holes = raw.execute(_HOLES, (base, end)).fetchall()
-        runs = [(first - base, last - base) for first, last in holes]
+        lacking = [(first - base, last - base) for first, last in holes]
         lives.append(
             Life(
                 number,
@@ -134,8 +124,8 @@ def load(raw: sqlite3.Connection) -> list[Life]:
                 judged=judged,
                 missing=missing,
                 conflict_from=conflict,
-                holes=Ranges(runs),
-                saved=runs,
+                holes=Ranges(lacking),
+                saved=lacking,
             )
         )
     return lives

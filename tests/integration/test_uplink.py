@@ -395,3 +395,34 @@ async def test_what_is_recorded_while_the_uplink_starts_is_sent(hand: Hand, site
         await eventually_async(lambda: hand.of("hello"))
         hand.ack(hand.of("hello")[0])
         await eventually_async(lambda: hand.of("events"))
+
+
+async def test_what_is_settled_and_old_is_let_go_of_and_the_next_hello_says_so(
+    hand: Hand, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uplink_module, "KEEP_S", 0.05)
+    site.uplink._retention_s, site.uplink._keep_newest = 0.0, 1
+    await site.journal.append([draft(f"e{n}") for n in range(1, 6)])
+    async with running(site.uplink.run()):
+        await eventually_async(lambda: hand.of("hello"))
+        hello = hand.of("hello")[0]
+        assert hello["incarnations"][0]["first_kept"] == 1
+        hand.ack(hello)
+        await eventually_async(lambda: hand.of("events"))
+        verdicts = [{"sequence": n, "id": f"e{n}", "outcome": "accepted"} for n in range(1, 6)]
+        hand.ack(hello, 5, verdicts, nonce=None, safe=3)
+        await eventually_async(lambda: site.journal.pruned == 3)
+        assert site.journal.held == 2, "what is not safe stays"
+        hand.ack(hello, 5, nonce=None)
+        await eventually_async(lambda: site.journal.pruned == 4)
+        assert site.journal.held == 1, "and the newest stays"
+        site.journal._store.keep = _refuse  # type: ignore[method-assign]
+        await asyncio.sleep(0.2)  # a disk that refuses is asked again, and the rest goes on
+        hand.ack(hello, 5, nonce=None, history="H2")
+        await eventually_async(lambda: len({said["nonce"] for said in hand.of("hello")}) == 2)
+        said = hand.of("hello")[-1]["incarnations"][0]
+        assert (said["first_kept"], said["last_sequence"], said["acked"]) == (5, 5, 5)
+
+
+def _refuse(*_: Any, **__: Any) -> None:
+    raise OSError("no")

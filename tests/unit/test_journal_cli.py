@@ -262,6 +262,26 @@ async def test_tail_shows_what_when_where_and_what_central_said(
     assert told(capsys, 0, journal_cli.tail(path, number=0, follow=False, as_json=False)) == ("", "")
 
 
+async def test_tail_follows_what_comes_until_it_is_interrupted(
+    journal: Journal, path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await journal.append([draft("a"), draft("b")])
+    loop, naps = asyncio.get_running_loop(), itertools.count()
+
+    async def scan() -> None:
+        await journal.append([draft()])
+
+    def nap(_: float) -> None:
+        if next(naps) == 3:
+            raise KeyboardInterrupt
+        asyncio.run_coroutine_threadsafe(scan(), loop).result(30)
+
+    monkeypatch.setattr(journal_cli.time, "sleep", nap)
+    wishes = {"number": 0, "follow": True, "as_json": True}
+    out, err = told(capsys, 0, await asyncio.to_thread(journal_cli.tail, path, **wishes))
+    assert [json.loads(line)["sequence"] for line in out.splitlines()] == [3, 4, 5] and err == ""
+
+
 # --- verify ------------------------------------------------------------------------------------------------
 
 
@@ -388,6 +408,9 @@ async def test_events_that_come_while_it_looks_are_no_fault(
         await journal._ask(lambda: journal._store.keep(0, retention_s=0, keep_newest=0, most=2), alone=True)
         if look == 2:
             await journal.record(Record(forget_above=((journal.incarnation, 8),)))
+        if look == 3:  # what was looked at stands elsewhere from now on
+            await journal.record(Record(streams=((journal.incarnation, 10, 0, True),)))
+            await journal.reenter(journal.incarnation)
 
     def meanwhile(_: str) -> None:
         if (look := next(looks)) < 4:  # between two looks the agent prunes what is next, and records more

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -9,14 +10,19 @@ from typing import Any
 
 import pytest
 
+from central.streams import Greeting, judge_hello
 from sync import layout, lives, messages
-from sync.engine import Record, Stream
+from sync import store as store_module
+from sync.committer import Committer, Request
+from sync.engine import Engine, Publish, Record, Stream
+from sync.files import Files
 from sync.journal import Draft, Journal, JournalError
 from sync.layout import SEQUENCE_BITS
-from sync.messages import Event, Verdict
+from sync.messages import Event, Hello, Verdict
+from sync.proof import Proof
 from sync.ranges import Ranges
 from sync.retention import MARK_S, MOST_UNANSWERED_KEPT
-from sync.store import MOST_LIVES
+from sync.store import Store
 
 numbers = itertools.count(1)
 DAY_S = 86_400.0
@@ -190,13 +196,16 @@ async def test_while_it_goes_on_in_an_emptied_incarnation_its_sequences_go_on(op
     assert (stream.first_kept, stream.last, list(stream.lacking)) == (3, 3, [(3, 3)])
 
 
-async def test_many_short_incarnations_go_a_few_at_a_time(opened: Opened) -> None:
-    for _ in range(MOST_LIVES + 3):
+async def test_many_short_incarnations_go_a_few_at_a_time(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "MOST_LIVES", 3)
+    for _ in range(6):
         journal = await opened()
         await journal.append([draft(), draft()])
         await settle(journal, 1, 2)
     kept = await ran(journal, 0, retention_s=0, newest=2)
-    assert (len(kept.pruned), kept.events, kept.more, kept.held) == (MOST_LIVES, 2 * MOST_LIVES, True, 6)
+    assert (len(kept.pruned), kept.events, kept.more, kept.held) == (3, 6, True, 6)
     kept = await ran(journal, 0, retention_s=0, newest=2, most=3)
     assert (len(kept.pruned), kept.events, kept.more, kept.held) == (2, 3, True, 3)
 
@@ -228,6 +237,85 @@ async def test_an_incarnation_that_ended_is_to_be_answered_once_more(opened: Ope
     assert (await journal.streams())[-1].answered
     journal = await opened()
     assert [stream.answered for stream in await journal.streams()] == [False, False]
+
+
+def hello_of(journal: Journal, streams: list[Stream]) -> Hello:
+    """What the agent says at its next connect."""
+    engine = Engine(
+        agent="dock-1",
+        site="lej1",
+        software="test",
+        history=journal.history,
+        streams=streams,
+        new_nonce=lambda: "n",
+        random=lambda: 0.5,
+    )
+    [action] = engine.connected(0.0)
+    assert isinstance(action, Publish)
+    return messages.decode(action.payload, Hello)
+
+
+def judged(hello: Hello, acked: dict[str, int]) -> Greeting:
+    return judge_hello(
+        hello, history="H1", histories=frozenset({"H1"}), acked=acked, first_seen={}, current=None
+    )
+
+
+async def test_central_takes_a_pruned_journal_for_neither_set_back_nor_lossy(opened: Opened) -> None:
+    journal = await opened()
+    await journal.record(Record(history="H1"))
+    acked = {}
+    for count in (5, 3):
+        await journal.append([draft() for _ in range(count)])
+        await settle(journal, 1, count)
+        acked[journal.incarnation] = count
+        assert (await ran(journal, 0, retention_s=0)).events == count
+        journal = await opened()
+    hello = hello_of(journal, await journal.streams())
+    assert [(one.first_kept, one.last_sequence, one.acked) for one in hello.incarnations] == [
+        (6, 5, 5),
+        (4, 3, 3),
+        (1, 0, 0),
+    ]
+    greeting = judged(hello, acked)
+    assert (greeting.lost, greeting.rolled_back, greeting.new_history) == ((), (), None)
+    await journal.record(Record(history="H2"))  # central lost its memory: now every one has to be told again
+    lossy = hello_of(journal, await journal.streams())
+    assert [(lost.incarnation, lost.first, lost.last) for lost in judged(lossy, {}).lost] == [
+        (name, 1, count) for name, count in acked.items()
+    ]
+
+
+async def test_an_agent_set_back_to_an_empty_incarnation_is_noticed_however_often_it_crashes_then(
+    opened: Opened, tmp_path: Path
+) -> None:
+    journal = await opened()
+    await journal.record(Record(history="H1", streams=((journal.incarnation, 0, 0, True),)))
+    then = journal.incarnation
+    await journal.close()
+    connection = sqlite3.connect(tmp_path / "journal.db")
+    connection.execute("UPDATE incarnation SET answered = 1")  # the copy was made while it was at work
+    connection.commit()
+    connection.close()
+    for _ in range(5):  # the copy is started, and crashes before it says a word
+        journal = await opened()
+    hello = hello_of(journal, await journal.streams())
+    [back] = judged(hello, {then: 50}).rolled_back
+    assert back.incarnation == then
+
+
+async def test_stations_tell_the_same_before_and_after_keeping_house(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await opened()
+    for count in (30, 30):
+        await journal.append([draft() for _ in range(count)])
+        await settle(journal, 1, count)
+        journal = await opened()
+    before = await journal.recent(40)
+    kept = await ran(journal, 0, retention_s=0, newest=40)
+    assert (kept.events, kept.held) == (20, 40)
+    assert await journal.recent(40) == before
 
 
 async def test_verdicts_that_came_out_of_order_are_known_again_after_a_restart(
@@ -425,3 +513,119 @@ async def test_opening_reads_no_events(opened: Opened, tmp_path: Path) -> None:
     plan = connection.execute("EXPLAIN QUERY PLAN " + lives._LOAD).fetchall()
     connection.close()
     assert not [detail for *_, detail in plan if "SCAN event" in detail]
+
+
+# --- what is known without the events, held against them ----------------------------------------------------
+
+
+class Model:
+    """A journal, and a careless central, driven by one seed on a real file."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.path, self.random = path, random.Random(seed)
+        self.open()
+
+    def open(self) -> None:
+        files = Files(self.path, ballast_bytes=0)
+        bytes_ = self.random.randbytes
+        self.committer = Committer(Store(files, agent="dock-1", site="lej1", random_bytes=bytes_), lambda: 0)
+        self.committer.open()
+        self.store = self.committer.store
+
+    def do(self, work: Callable[[], Any]) -> Any:
+        [(_, answer)] = self.committer.commit([Request(None, work=work, alone=True)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def append(self) -> None:
+        drafts = [draft() for _ in range(self.random.randint(1, 6))]
+        self.committer.commit([Request(None, drafts)])
+
+    def settle(self) -> None:
+        """Some verdicts for some of what lacks one; `acked` and `safe` wherever they may be."""
+        stream = self.random.choice(self.store.streams())
+        lacking = [n for first, last in stream.lacking for n in range(first, last + 1)]
+        chosen = self.random.sample(lacking, self.random.randint(0, len(lacking)))
+        kinds = self.random.choices(layout.OUTCOMES, k=len(chosen))
+        verdicts = tuple(
+            (stream.incarnation, Verdict(sequence=n, id="", outcome=kind, movement=n))  # type: ignore[arg-type]
+            for n, kind in zip(chosen, kinds, strict=True)
+        )
+        acked = self.random.randint(0, stream.last)
+        place = (stream.incarnation, acked, self.random.randint(0, acked), True)
+        self.do(lambda: self.store.record(Record(streams=(place,), verdicts=verdicts)))
+
+    def settle_all(self) -> None:
+        for stream in self.store.streams():
+            verdicts = tuple(
+                (stream.incarnation, Verdict(sequence=n, id="", outcome="accepted"))
+                for first, last in stream.lacking
+                for n in range(first, last + 1)
+            )
+            place = (stream.incarnation, stream.last, stream.last, True)
+            record = Record(streams=(place,), verdicts=verdicts)
+            self.do(lambda record=record: self.store.record(record))
+
+    def forget(self) -> None:
+        floors = tuple(
+            (stream.incarnation, self.random.randint(0, stream.last)) for stream in self.store.streams()
+        )
+        self.do(lambda: self.store.record(Record(history=f"H{self.random.random()}", forget_above=floors)))
+
+    def keep(self) -> None:
+        most = self.random.randint(1, 9)
+        self.do(lambda: self.store.keep(0, retention_s=0, keep_newest=self.random.randint(0, 4), most=most))
+
+    def reenter(self) -> None:
+        left = [stream for stream in self.store.streams() if stream.left and stream.lacking]
+        again = bool(left) and self.random.random() < 0.7
+        which = left[0].incarnation if again else self.store.incarnation
+        self.do(lambda: self.store.reenter(which))
+
+    def fail(self) -> None:
+        """A group whose commit fails after it was written."""
+
+        def broken() -> None:
+            self.store.record(Record(streams=((self.store.incarnation, 1, 1, True),)))
+            raise OSError("no")
+
+        [(_, answer)] = self.committer.commit([Request(None, work=broken, alone=True)])
+        assert isinstance(answer, JournalError)
+        self.append()
+
+    def restart(self) -> None:
+        before = self.store.streams()
+        self.store.close()
+        self.open()
+        after = {stream.incarnation: stream for stream in self.store.streams()}
+        for stream in before[:-1]:
+            assert after.get(stream.incarnation, stream) == stream
+        ended = after[before[-1].incarnation]
+        assert (ended.first_kept, ended.last, ended.lacking) == (
+            before[-1].first_kept,
+            before[-1].last,
+            before[-1].lacking,
+        )
+
+    def check(self) -> None:
+        """What is known is what the events say."""
+        raw = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, isolation_level=None)
+        looking = Proof(raw, lambda _: None)
+        assert list(looking.faults()) == []
+        held, queued = raw.execute("SELECT count(*), count(*) - count(outcome) FROM event").fetchone()
+        assert (sum(life.held for life in lives.load(raw)), self.committer.queued) == (held, queued)
+        looking.close()
+        raw.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_happens_what_is_known_of_the_events_is_what_they_say(tmp_path: Path, seed: int) -> None:
+    model = Model(tmp_path / "journal.db", seed)
+    steps = [model.append] * 6 + [model.settle] * 6 + [model.keep] * 4 + [model.forget, model.reenter]
+    steps += [model.fail, model.restart, model.settle_all]
+    for number in range(60):
+        model.random.choice(steps)()
+        if number % 4 == 3:
+            model.check()
+    model.store.close()

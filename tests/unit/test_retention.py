@@ -48,7 +48,7 @@ def a_journal(draw: st.DrawFn) -> list[Life]:
     return [draw(a_life(number)) for number in numbers]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(a_journal(), st.integers(0, 41), st.integers(0, 35), st.integers(0, 60), st.integers(1, 20))
 def test_only_a_prefix_goes_that_has_verdicts_is_acked_safe_and_old_and_never_of_the_newest(
     lives: list[Life], old_number: int, old_sequence: int, keep_newest: int, most: int
@@ -110,7 +110,7 @@ def starts(draw: st.DrawFn) -> list[Life]:
     return made
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(starts())
 def test_incarnations_that_hold_nothing_are_bounded_and_what_a_rule_needs_is_never_forgotten(
     lives: list[Life],
