@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import shutil
 import signal
-import socket
+import sqlite3
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from tests.faults.nursery import START_S, Nursery
+from tests.support.networks import Network
 from tests.support.programs import free_port, tail
 from tests.support.wait import eventually_async
 
@@ -27,6 +28,7 @@ QUICK: Final = {
     "sync.engine.STALL_FIRST_S": 0.5,  # in the field 5 s
     "sync.engine.STALL_MOST_S": 4.0,  # in the field 60 s
     "sync.mqtt.RETRY_MOST_S": 1.0,  # in the field 10 s
+    "sync.mqtt.STEADY_S": 2.0,  # in the field 30 s
 }
 """The protocol's waits, shortened, so that healing takes tests a second and not ten."""
 RETRY_S: Final = 0.02
@@ -63,21 +65,6 @@ class Page(msgspec.Struct):
 
 _hands = count()
 _decode = msgspec.json.Decoder(Page).decode
-
-
-class Network:
-    """Where a dock's sockets are made: here."""
-
-    name: str | None = None
-    address = "127.0.0.1"
-
-    def listening(self, port: int) -> socket.socket:
-        return socket.create_server((self.address, port), backlog=4)
-
-    def socket(self) -> socket.socket:
-        made = socket.socket()
-        made.setblocking(False)
-        return made
 
 
 class Dock:
@@ -122,7 +109,7 @@ class Dock:
         self._watching: asyncio.Task[None] | None = None
 
     def _write_config(self) -> None:
-        here = self.network.address
+        here = "127.0.0.1"
         self.config.write_text(
             f'[agent]\nid = "{self.agent}"\nsite = "lej1"\ndata_dir = "{self.data}"\n'
             f'[mqtt]\nurl = "{self.broker}"\n{self._mqtt}\n[http]\nlisten = "{here}:{self.port}"\n'
@@ -254,13 +241,13 @@ class Dock:
     async def _look(self) -> None:
         sock = self.network.socket()
         try:
-            await asyncio.get_running_loop().sock_connect(sock, (self.network.address, self.port))
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
         except BaseException:
             sock.close()
             raise
         reader, writer = await asyncio.open_connection(sock=sock, limit=LONGEST_STATE)
         try:
-            host = f"{self.network.address}:{self.port}"
+            host = f"127.0.0.1:{self.port}"
             writer.write(f"GET /stations/dock/events HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
             assert b" 200 " in (status := await reader.readline()) or not status, status
             first = True
@@ -316,6 +303,16 @@ class Dock:
         assert not self.alive
         kept = self.folder / name
         shutil.copytree(self.data, kept)
+        return kept
+
+    def snapshot_disk(self, name: str) -> Path:
+        """What is on its disk at one instant while it works, as a snapshot of the volume would have it."""
+        kept = self.folder / name
+        shutil.copytree(self.data, kept, ignore=shutil.ignore_patterns("journal.db*"))
+        source = sqlite3.connect(f"file:{self.data}/journal.db?mode=ro", uri=True)
+        target = sqlite3.connect(kept / "journal.db")
+        with contextlib.closing(source), contextlib.closing(target):
+            source.backup(target)
         return kept
 
     def restore_disk(self, kept: Path) -> None:

@@ -226,16 +226,16 @@ class Failpoints:
         client._sock_send = send
 
     def _wrap_turns(self, client: Any) -> None:
-        real = client._loop
+        real = client.loop_misc  # once in each turn of the thread that moves its bytes
 
-        def turn(own: Any, *arguments: Any, **more: Any) -> Any:
+        def turn(own: Any) -> Any:
             if self.pass_by("loop", HANG):
                 time.sleep(3600)
             if self.pass_by("loop", FAIL):
                 raise RuntimeError("the thread was told to die")
-            return real(own, *arguments, **more)
+            return real(own)
 
-        client._loop = turn
+        client.loop_misc = turn
 
     def _wrap_received(self, listener: Any) -> None:
         from sync.mqtt import Incoming

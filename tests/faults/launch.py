@@ -19,13 +19,12 @@ import signal
 import sys
 import threading
 import traceback
-from pathlib import Path
 from typing import Any
 
 from tests.faults.failpoints import Armed, Failpoints
+from tests.support.networks import enter
 
 PR_SET_PDEATHSIG = 1  # prctl(2): nothing is left of a test run that was killed
-CLONE_NEWNET = 0x40000000  # setns(2)
 
 
 def main() -> None:
@@ -104,7 +103,7 @@ def _prepare(order: dict[str, Any]) -> None:
 def run(order: dict[str, Any]) -> int:
     """Be that program, with these faults; its exit status."""
     if order.get("network"):
-        enter_network(order["network"])
+        enter(order["network"])
     if order.get("clock"):
         ctypes.CDLL(None).tallyman_test_clock(order["clock"].encode())
     for name, value in order.get("constants", {}).items():
@@ -121,16 +120,6 @@ def run(order: dict[str, Any]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     return 0
-
-
-def enter_network(name: str) -> None:
-    """Go into a network namespace made by `ip netns add NAME`; for this thread and what it starts."""
-    with (Path("/run/netns") / name).open() as namespace:
-        failed = ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET)
-        if failed:
-            raise OSError(
-                ctypes.get_errno(), f"the network {name} cannot be entered: tests need root for that"
-            )
 
 
 if __name__ == "__main__":

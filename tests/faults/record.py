@@ -18,8 +18,9 @@ from central.ledger import views
 from central.ledger.commands import PutItem, PutLocation
 from central.ledger.service import Ledger
 from sync.messages import Gtin
-from tests.faults.dock import GTIN, Dock, Network
+from tests.faults.dock import GTIN, QUICK, Dock
 from tests.faults.nursery import START_S, Nursery
+from tests.support.networks import Network
 from tests.support.programs import free_port, tail
 from tests.support.wait import eventually_async
 
@@ -135,7 +136,7 @@ class Central:
         """From the next start on, talk to the broker (and the database) at these addresses."""
         self.config.write_text(
             f'[database]\nurl = "{url or self.url}"\n[mqtt]\nurl = "{broker}"\n{self._mqtt}\n'
-            f'[http]\nlisten = "{self.network.address}:{self.port}"\n'
+            f'[http]\nlisten = "127.0.0.1:{self.port}"\n'
         )
 
     async def create(self) -> "Central":
@@ -143,12 +144,13 @@ class Central:
         await found(self.url)
         return self
 
-    async def start(self, *, wait: bool = True, **how: Any) -> None:
+    async def start(self, *, wait: bool = True, constants: dict[str, float] = QUICK, **how: Any) -> None:
         """Start it and wait until it serves; with failpoints that it may meet earlier, do not wait."""
         self.starts += 1
         self.pid = self.nursery.start(
-            "central", "--config", str(self.config), log=self.log, network=self.network.name, **how
-        )
+            "central", "--config", str(self.config), log=self.log, network=self.network.name,
+            constants=constants, **how,
+        )  # fmt: skip
         if wait:
             await eventually_async(self._serves, START_S, "central serves")
 
@@ -156,7 +158,7 @@ class Central:
         assert self.alive, tail(self.log)
         with self.network.socket() as sock:
             try:
-                await asyncio.get_running_loop().sock_connect(sock, (self.network.address, self.port))
+                await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
             except OSError:
                 return False
         return True
@@ -218,11 +220,12 @@ async def healed(
     docks: Iterable[Dock],
     *,
     lost: Iterable[str] = (),
+    also: Iterable[Dock] = (),
     others: bool = False,
     within_s: float = START_S,
 ) -> Books:
-    """Wait until all docks are settled, then hold the promises against the ledger; the books. `others`: more docks
-    than these have used it.
+    """Wait until all docks are settled, then hold the promises against the ledger; the books. `also`: docks that
+    were settled before, and are off. `others`: more docks than these have used it.
     """
     docks = list(docks)
     for dock in docks:
@@ -231,6 +234,7 @@ async def healed(
     if others:
         hands = tuple(f"{dock.hand}-" for dock in docks)
         books.events = {lot: events for lot, events in books.events.items() if lot.startswith(hands)}
+    docks += also
     problems = complaints(books, docks, lost=lost)
     assert not problems, "\n".join(problems[:20])
     assert all(dock.ok for dock in docks), "nothing was scanned: this proves nothing"

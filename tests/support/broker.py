@@ -7,7 +7,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support.programs import answers, find_program, free_port, stop_process, tail
+from tests.support.networks import Network
+from tests.support.programs import find_program, free_port, stop_process, tail
 from tests.support.wait import eventually
 
 _START_S = 10.0
@@ -25,8 +26,15 @@ class Broker:
     `access` is what its configuration says of who may do what; `{directory}` in it is where `files` are put, by name.
     """
 
-    def __init__(self, access: str = "allow_anonymous true", files: Mapping[str, str] | None = None) -> None:
-        self.host = "127.0.0.1"
+    def __init__(
+        self,
+        access: str = "allow_anonymous true",
+        files: Mapping[str, str] | None = None,
+        *,
+        network: Network | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
+        self.host, self._network = host, network or Network()
         self.port = free_port()
         self.url = f"mqtt://{self.host}:{self.port}"
         # Started by root, mosquitto drops to its own user and then writes its log: the place must be open to it.
@@ -47,7 +55,7 @@ class Broker:
         assert self._process is None, "the broker is running already"
         program = find_program("mosquitto", package="mosquitto")
         self._process = subprocess.Popen(
-            [program, "-c", str(self._config)],
+            [*self._network.run, program, "-c", str(self._config)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -68,6 +76,10 @@ class Broker:
         self.stop()
         shutil.rmtree(self._directory)
 
+    def said(self) -> str:
+        """Its log."""
+        return self._log.read_text()
+
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
             stop_process(self._process, how)
@@ -75,4 +87,4 @@ class Broker:
 
     def _answers_or_ended(self) -> bool:
         assert self._process is not None
-        return self._process.poll() is not None or answers(self.host, self.port)
+        return self._process.poll() is not None or self._network.answers(self.host, self.port)

@@ -37,7 +37,8 @@ _SETTINGS = {
 class Postgres:
     """One cluster on loopback, owned by the system's `postgres` user when root runs the tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        self._settings = {**_SETTINGS, **settings}
         self.host = "127.0.0.1"
         self.port = free_port()
         self._numbers = count(1)
@@ -51,13 +52,14 @@ class Postgres:
         self._admin: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def start(self) -> None:
-        """Make the cluster and return when it answers."""
+        """Make the cluster, if there is none yet, and return when it answers."""
         bin_directories = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)
         places = tuple(str(directory) for directory in bin_directories)
         initdb = find_program("initdb", package=_PACKAGE, places=places)
         server = find_program("postgres", package=_PACKAGE, places=places)
-        self._make_cluster(initdb)
-        options = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        if not self._data.exists():
+            self._make_cluster(initdb)
+        options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [server, "-D", str(self._data), "-p", str(self.port), *options],
@@ -92,6 +94,13 @@ class Postgres:
         if self._process is not None:
             stop_process(self._process, signal.SIGINT)  # "fast shutdown" in PostgreSQL's words
         shutil.rmtree(self._directory)
+
+    def restart(self, how: signal.Signals) -> None:
+        """End the server so (SIGINT: "fast", SIGQUIT: "immediate", as in a crash) and start it again."""
+        assert self._process is not None and self._admin is not None
+        self._admin.close()
+        stop_process(self._process, how, patience_s=30)
+        self.start()
 
     def _make_cluster(self, initdb: str) -> None:
         options = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]

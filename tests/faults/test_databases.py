@@ -1,0 +1,122 @@
+"""A central whose database restarts, is cut off at a commit, or is slow; and a central that stands still."""
+
+import asyncio
+import signal
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.nursery import Nursery
+from tests.faults.record import healed
+from tests.faults.warehouse import warehouse
+from tests.support.broker import Broker
+from tests.support.postgres import Postgres
+from tests.support.proxy import Proxy, Way
+from tests.support.wait import eventually_async
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """A PostgreSQL that keeps what it said it committed, over its own death."""
+    server = Postgres(synchronous_commit="on", full_page_writes="on")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
+async def test_postgresql_that_restarts_under_load_costs_nothing(
+    how: signal.Signals, nursery: Nursery, shared_broker: Broker, server: Postgres, tmp_path: Path
+) -> None:
+    url = server.url(server.create_database())
+    async with warehouse(nursery, tmp_path, shared_broker.url, docks=2, url=url) as (central, docks):
+        over = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            for dock in docks:
+                group.create_task(dock.scan_until(over))
+            for _ in range(2):
+                await asyncio.sleep(0.5)
+                await asyncio.to_thread(server.restart, how)
+            await asyncio.sleep(0.3)
+            over.set()
+        await healed(central, docks)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_connection_that_is_cut_at_a_commit_books_what_was_in_it_once(
+    when: str, nursery: Nursery, shared_broker: Broker, server: Postgres, tmp_path: Path
+) -> None:
+    """`before`: COMMIT never arrives. `after`: it is carried out, and its answer never arrives."""
+    database = server.create_database()
+    proxy = await Proxy(server.port).start()
+    try:
+        async with warehouse(nursery, tmp_path, shared_broker.url, url=server.url(database)) as (
+            central,
+            [dock],
+        ):
+            await central.kill()
+            url = server.url(database).replace(str(server.port), str(proxy.port))
+            central.dial(shared_broker.url, url)
+            await central.start()
+            await dock.online()
+            cuts = _cut_at_commits(proxy, after=when == "after", times=4)
+            while len(cuts) < 4:
+                await dock.scan(5)
+            await healed(central, [dock])
+    finally:
+        await proxy.close()
+
+
+def _cut_at_commits(proxy: Proxy, *, after: bool, times: int) -> list[int]:
+    """Cut the connection at every third commit, so many times; the commits at which it was cut."""
+    cuts: list[int] = []
+    commits = [0]
+
+    def watch(way: Way, data: bytes) -> None:
+        if way == "there" and b"COMMIT" in data:
+            commits[0] += 1
+            if commits[0] % 3 == 0 and len(cuts) < times:
+                cuts.append(commits[0])
+                if not after:
+                    raise ConnectionResetError("cut before the commit")
+        elif way == "back" and after and cuts and cuts[-1] == commits[0]:
+            commits[0] += 1
+            raise ConnectionResetError("cut before its answer")
+
+    proxy.watch = watch
+    return cuts
+
+
+async def test_central_that_stands_still_for_a_while_is_waited_for(
+    nursery: Nursery, shared_broker: Broker, tmp_path: Path
+) -> None:
+    async with warehouse(nursery, tmp_path, shared_broker.url, docks=2) as (central, docks):
+        for number in range(3):
+            central.signal(signal.SIGSTOP)
+            await asyncio.gather(*(dock.scan(20) for dock in docks))
+            await asyncio.sleep(0.5 * number)
+            central.signal(signal.SIGCONT)
+        await healed(central, docks)
+
+
+async def test_a_slow_central_shuts_its_window_and_opens_it_again(
+    nursery: Nursery, shared_broker: Broker, tmp_path: Path
+) -> None:
+    async with warehouse(nursery, tmp_path, shared_broker.url) as (central, [dock]):
+        await central.kill()
+        await central.start(constants={"central.database.BUSY_TIMEOUT_MS": 100})
+        await dock.scan(5)
+        await dock.settled()
+        other = sqlite3.connect(central.file, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")  # somebody else has the database
+        await dock.scan(40)
+        await eventually_async(lambda: "the database does not answer" in central.log.read_text(), 30)
+        await dock.scan(5)
+        assert len(central.books().events) < len(dock.ok)
+        other.execute("ROLLBACK")
+        other.close()
+        await healed(central, [dock])

@@ -1,0 +1,31 @@
+"""Central and docks at work, for the tests of one fault each."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.faults.dock import Dock
+from tests.faults.nursery import Nursery
+from tests.faults.record import Central
+
+
+@asynccontextmanager
+async def warehouse(
+    nursery: Nursery, folder: Path, broker: str, docks: int = 1, *, mqtt: str = "", url: str | None = None
+) -> AsyncIterator[tuple[Central, list[Dock]]]:
+    """They work, with that broker, until the test is over. Central reaches its database at `url`, if told so."""
+    central = await Central(nursery, folder / "central", broker, mqtt=mqtt, url=url).create()
+    agents = [
+        Dock(nursery, folder / f"dock-{number}", f"dock-{number}", broker, mqtt=mqtt)
+        for number in range(docks)
+    ]
+    try:
+        await central.start()
+        for dock in agents:
+            await dock.start()
+        for dock in agents:
+            await dock.online()
+        yield central, agents
+    finally:
+        for part in (*agents, central):
+            await part.close()
