@@ -131,14 +131,14 @@ def _life_json(life: Life, *, current: bool) -> dict[str, Any]:
 def _status_text(path: Path, found: Status) -> str:
     used = f"in use by process {found.in_use_by}" if found.in_use_by else "not in use by an agent"
     since = _time(found.oldest_queued_ms)
-    queued = f"{found.queued:,} wait for central" + (f", the oldest since {since}" if since else "")
+    queued = f"{found.queued:,} without a verdict, the oldest since {since}" if since else "none"
     lines = [
         f"{path}",
         f"  agent    {found.agent or '?'}; {used}",
         f"  central  {'history ' + found.history if found.history else 'has not answered yet'}",
         f"  events   {found.events:,} kept" + (f" since {_time(found.oldest_ms)}" if found.events else ""),
-        f"           {queued}",
         f"           last one recorded {_time(found.newest_ms) or 'never'}",
+        f"  queued   {queued}",
         f"  file     {_size(found.file_bytes)}, of which {_size(found.unused_bytes)} are free for new events",
         f"           log {_size(found.log_bytes)}; format {found.format}",
         f"  disk     {_size(found.disk_free_bytes)} free; "
@@ -450,4 +450,4 @@ def _hours(hours: float) -> str:
 def _size(size_bytes: int) -> str:
     if size_bytes >= 1_000_000_000:
         return f"{size_bytes / 1e9:,.1f} GB"
-    return f"{size_bytes / 1e6:.1f} MB"
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1_000_000 else f"{size_bytes / 1e3:.1f} kB"

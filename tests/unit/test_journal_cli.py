@@ -146,7 +146,7 @@ async def test_status_of_a_journal_at_work(
     out, _ = told(capsys, 0, journal_cli.status(path, as_json=False))
     assert "central  history H1" in out
     assert "150 kept since 2025-11-20T08:15:" in out
-    assert "2 wait for central, the oldest since 2025-11-20T08:" in out
+    assert "queued   2 without a verdict, the oldest since 2025-11-20T08:" in out
     assert "of scanning at the usual 3,624 events an hour" in out, "150 in 149 seconds, by their times"
     told_json = json.loads(told(capsys, 0, journal_cli.status(path, as_json=True))[0])
     assert (told_json["events"], told_json["queued"], told_json["agent"]) == (150, 2, "dock-2")
@@ -208,7 +208,11 @@ async def test_status_lists_the_newest_incarnations_and_what_is_kept_aside(
 
 def test_hours_are_told_with_sense() -> None:
     assert [journal_cli._hours(hours) for hours in (3.14, 1234.5)] == ["3.1 hours", "1,234 hours"]
-    assert [journal_cli._size(size) for size in (2_500_000, 3_210_000_000)] == ["2.5 MB", "3.2 GB"]
+    assert [journal_cli._size(size) for size in (28_672, 2_500_000, 3_210_000_000)] == [
+        "28.7 kB",
+        "2.5 MB",
+        "3.2 GB",
+    ]
     assert Room(600, 600, True, None, None).hours(None) is None
 
 
