@@ -1,13 +1,13 @@
 """The ledger as the rest of central meets it: submit a command, await its answer, hear what was committed.
 
 The idea: one thread writes. It takes whatever waits, up to a few hundred events, into one transaction; that is
-what makes many claims on one SKU cheap. Bounds: the queue (full: LedgerBusy, nothing was done), the tries of a
+what makes many claims on one SKU cheap. Live work goes first, backlogs wait in a lane of their own (lanes.py).
+Bounds: what waits (no room: LedgerBusy, nothing was done), the tries of a
 transaction (then LedgerDown), the time a caller waits (then LedgerBusy; a command that was begun may still be carried
 out, and the same key or event id gives its answer).
 """
 
 import asyncio
-import queue
 import random
 import threading
 import time
@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from central.ledger import writer
 from central.ledger.books import Movement
 from central.ledger.commands import BookBatch, Command, Result
+from central.ledger.lanes import Lanes, Waiting
 from central.ledger.scribe import Written
 from central.ledger.store import Again
 from central.ledger.writer import Failed
@@ -53,6 +54,7 @@ class LedgerSettings:
     """Bounds of the ledger."""
 
     queue_commands: int = 10_000
+    """That wait; half of them at most of backlogs."""
     batch_events: int = 300
     """A transaction takes commands until it holds as many events and lines."""
     tries: int = 8
@@ -78,13 +80,7 @@ class Changed:
     task_sites: frozenset[str]
 
 
-@dataclass
-class _Waiting:
-    command: Command
-    future: "asyncio.Future[Result]"
-
-
-_STOP: Final = None
+_Waiting = Waiting["asyncio.Future[Result]"]
 
 
 class Ledger:
@@ -93,8 +89,11 @@ class Ledger:
     def __init__(self, engine: sa.Engine, settings: LedgerSettings | None = None) -> None:
         self.engine = engine
         self.settings = settings or LedgerSettings()
-        self._queue: queue.Queue[_Waiting | None] = queue.Queue(self.settings.queue_commands)
-        self._held: _Waiting | None = None
+        self._lanes: Lanes[asyncio.Future[Result]] = Lanes(
+            self.settings.queue_commands, self.settings.batch_events
+        )
+        self._ready = threading.Condition()
+        self._stopping = False
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_commit: list[Callable[[list[CommittedMovement]], None]] = []
@@ -110,6 +109,7 @@ class Ledger:
     async def start(self) -> None:
         """Start the writer."""
         assert self._thread is None, "the ledger was started already"
+        self._stopping = False
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._write_for_ever, name="ledger-writer", daemon=True)
         self._thread.start()
@@ -118,7 +118,9 @@ class Ledger:
         """Carry out what is waiting, then stop."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.to_thread(self._queue.put, _STOP)
+            with self._ready:
+                self._stopping = True
+                self._ready.notify()
             await asyncio.to_thread(thread.join)
 
     def on_commit(self, callback: Callable[[list[CommittedMovement]], None]) -> None:
@@ -131,8 +133,8 @@ class Ledger:
 
     @property
     def waiting(self) -> int:
-        """Commands in the queue."""
-        return self._queue.qsize()
+        """Commands that are not begun."""
+        return len(self._lanes)
 
     # --- callers ---------------------------------------------------------------------------------
 
@@ -146,13 +148,15 @@ class Ledger:
         """
         if self._thread is None or self._loop is None:
             raise LedgerDown("the ledger is not running")
-        waiting = _Waiting(command, self._loop.create_future())
+        future: asyncio.Future[Result] = self._loop.create_future()
+        with self._ready:
+            taken = self._lanes.put(command, future)
+            waiting = len(self._lanes)
+            self._ready.notify()
+        if not taken:
+            raise LedgerBusy(f"{waiting} commands are waiting; try again in a moment")
         try:
-            self._queue.put_nowait(waiting)
-        except queue.Full:
-            raise LedgerBusy(f"{self._queue.maxsize} commands are waiting; try again in a moment") from None
-        try:
-            return await asyncio.wait_for(waiting.future, timeout_s)
+            return await asyncio.wait_for(future, timeout_s)
         except TimeoutError:
             detail = (
                 f"no answer within {timeout_s:g} s; it may still be carried out: ask again with the same key"
@@ -162,39 +166,20 @@ class Ledger:
     # --- the writer's thread -----------------------------------------------------------------------
 
     def _write_for_ever(self) -> None:
-        while True:
-            batch, stop = self._gather()
+        while (batch := self._gather()) is not None:
             if batch:
                 self._carry_out(batch)
-            if stop:
-                return
 
-    def _gather(self) -> tuple[list[_Waiting], bool]:
-        """What waits, as far as it fits into one transaction. What nobody waits for any more is not begun: who gave
-        up asks again.
+    def _gather(self) -> list[_Waiting] | None:
+        """What goes into the next transaction; None when all is done and there is nothing to come. What nobody waits
+        for any more is not begun: who gave up asks again.
         """
-        first = self._held or self._queue.get()
-        self._held = None
-        if first is _STOP:
-            return [], True
-        if first.future.done():
-            return [], False
-        batch, events = [first], writer.weight(first.command)
-        while events < self.settings.batch_events:
-            try:
-                more = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if more is _STOP:
-                return batch, True
-            if more.future.done():
-                continue
-            if not writer.may_join(first.command, more.command):
-                self._held = more
-                break
-            batch.append(more)
-            events += writer.weight(more.command)
-        return batch, False
+        with self._ready:
+            while not len(self._lanes):
+                if self._stopping:
+                    return None
+                self._ready.wait()
+            return [one for one in self._lanes.take() if not one.beside.done()]
 
     def _carry_out(self, batch: list[_Waiting]) -> None:
         commands = [waiting.command for waiting in batch]
@@ -296,16 +281,17 @@ class Ledger:
 
         def tell() -> None:
             for waiting, result in zip(batch, results, strict=True):
-                if waiting.future.done():
+                future = waiting.beside
+                if future.done():
                     continue  # its caller has given up
                 if isinstance(result, LedgerDown):
-                    waiting.future.set_exception(result)
+                    future.set_exception(result)
                 elif isinstance(result, Failed):
                     error = LedgerError(f"{type(waiting.command).__name__} failed: {result.error}")
                     error.__cause__ = result.error
-                    waiting.future.set_exception(error)
+                    future.set_exception(error)
                 else:
-                    waiting.future.set_result(result)
+                    future.set_result(result)
             for one in written:
                 self._tell_listeners(one)
 
