@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.failpoints import DIED
 from tests.faults.nursery import Nursery
-from tests.faults.record import healed
+from tests.faults.record import Central, healed
 from tests.faults.warehouse import warehouse
 from tests.support.broker import Broker
 from tests.support.postgres import Postgres
@@ -89,6 +90,45 @@ def _cut_at_commits(proxy: Proxy, *, after: bool, times: int) -> list[int]:
 
     proxy.watch = watch
     return cuts
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_central_on_postgresql_that_dies_at_a_commit_books_every_ok_once(
+    moment: str, nursery: Nursery, shared_broker: Broker, server: Postgres, tmp_path: Path
+) -> None:
+    url = server.url(server.create_database())
+    async with warehouse(nursery, tmp_path, shared_broker.url, url=url) as (central, [dock]):
+        for number in (2, 4):
+            await central.kill()
+            await central.start(wait=False, die=[f"batch.commit:{moment}:{number}"])
+            while central.alive:
+                await dock.scan(2)
+            assert await central.ended() == DIED
+            await central.start()
+        await healed(central, [dock])
+
+
+async def test_of_two_centrals_on_one_database_each_may_die_and_every_ok_is_booked_once(
+    nursery: Nursery, shared_broker: Broker, server: Postgres, tmp_path: Path
+) -> None:
+    url = server.url(server.create_database())
+    async with warehouse(nursery, tmp_path, shared_broker.url, docks=2, url=url) as (central, docks):
+        other = Central(nursery, tmp_path / "other", shared_broker.url, url=url)
+        over = asyncio.Event()
+        try:
+            await other.start()
+            async with asyncio.TaskGroup() as group:
+                for dock in docks:
+                    group.create_task(dock.scan_until(over))
+                for dies in (central, other, central):
+                    await asyncio.sleep(0.4)
+                    await dies.kill()
+                    await asyncio.sleep(0.3)
+                    await dies.start()
+                over.set()
+            await healed(central, docks)
+        finally:
+            await other.close()
 
 
 async def test_central_that_stands_still_for_a_while_is_waited_for(

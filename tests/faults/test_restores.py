@@ -11,6 +11,7 @@ from tests.faults.nursery import Nursery
 from tests.faults.record import healed
 from tests.faults.warehouse import warehouse
 from tests.support.broker import Broker
+from tests.support.programs import tail
 from tests.support.wait import eventually_async
 
 
@@ -133,3 +134,25 @@ async def test_central_rolled_back_again_and_again_while_it_works_has_every_ok_o
             over.set()
         books = await healed(central, docks)
         assert len(books.histories) >= 2
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+async def test_central_restored_from_a_backup_that_was_made_under_load_has_every_ok_once(
+    engine: str, request: pytest.FixtureRequest, nursery: Nursery, shared_broker: Broker, tmp_path: Path
+) -> None:
+    url = request.getfixturevalue("postgres_url") if engine == "postgresql" else None
+    kept = str(tmp_path / "kept")
+    async with warehouse(nursery, tmp_path, shared_broker.url, docks=2, url=url) as (central, docks):
+        over = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            for dock in docks:
+                group.create_task(dock.scan_until(over))
+            assert await central.command("backup", kept) == 0, tail(central.log)
+            await asyncio.sleep(0.5)
+            await central.kill()
+            assert await central.command("restore", "--replace", kept) == 0, tail(central.log)
+            await central.start()
+            await asyncio.sleep(0.5)
+            over.set()
+        books = await healed(central, docks)
+        assert books.histories[-1] == "restored"
