@@ -11,6 +11,7 @@ store       what the journal's file holds (the only SQL here)
 layout      the tables of that file, and how an older one is brought up
 lives       what is known of each incarnation without looking at its events
 retention   which events and incarnations the journal may forget
+keeping     lets go of what may be forgotten, in small steps
 survey      what can be learned of a journal from outside, beside its agent
 proof       whether a journal is sound
 engine      the agent's side of the protocol, without I/O

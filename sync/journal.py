@@ -22,10 +22,11 @@ from sync.committer import Answer, Committer, Request
 from sync.condition import Condition, cannot_open
 from sync.engine import Record, Stream
 from sync.files import Files
+from sync.keeping import Kept
 from sync.messages import Batch
 from sync.reader import Reader
 from sync.recorded import Draft, EventTooLarge, JournalBusy, JournalError, Recorded, rfc3339
-from sync.store import Kept, Store
+from sync.store import Store
 
 __all__ = ["Draft", "EventTooLarge", "Journal", "JournalBusy", "JournalError", "Recorded", "rfc3339"]
 

@@ -155,6 +155,14 @@ def save_last(raw: sqlite3.Connection, life: Life) -> None:
     raw.execute("UPDATE incarnation SET last = ? WHERE number = ?", (life.last, life.number))
 
 
+def took_out(raw: sqlite3.Connection, life: Life, removed: int) -> None:
+    """So many events of it are gone: where does it begin now?"""
+    statement = "SELECT min(key) FROM event WHERE key > ? AND key < ?"
+    lowest = raw.execute(statement, (life.base, life.end)).fetchone()[0]
+    life.begins_at(None if lowest is None else lowest - life.base, removed)
+    save(raw, life)
+
+
 def forget(raw: sqlite3.Connection, lives: Iterable[Life]) -> None:
     """Strike these out: they hold nothing."""
     raw.executemany("DELETE FROM incarnation WHERE number = ?", [(life.number,) for life in lives])

@@ -6,10 +6,8 @@ is wrapped into a `void`. It is deleted when it was settled long ago (`keep`). W
 held in memory too (`sync/lives.py`). The tables: `sync/layout.py`. A store belongs to one thread at a time.
 """
 
-import math
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +17,7 @@ import msgspec
 from sync import ids, layout, lives, messages, retention, voids
 from sync.engine import Record, Stream
 from sync.files import Files
+from sync.keeping import KEEP_ROWS, Keeper, Kept
 from sync.layout import CONFLICT, FORMAT, OUTCOMES, SEQUENCE_BITS
 from sync.lives import Life
 from sync.messages import Event, Verdict
@@ -26,23 +25,6 @@ from sync.recorded import JournalDamaged, JournalError
 
 ROWS_PER_STATEMENT: Final = 200  # longer statements gain nothing and hold the interpreter longer
 EVENTS_PER_STATEMENT: Final = 512  # SQLite takes ever longer to understand longer ones
-NOTE_S: Final = 60  # how long the agent has run is written down so often: so much of it a crash may forget
-KEEP_ROWS: Final = 200  # deleted at once: a few milliseconds, which a scan may have to wait
-MOST_LIVES: Final = 20  # … and of so many incarnations
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What one step of keeping house did."""
-
-    pruned: tuple[tuple[str, int], ...]
-    """(incarnation, first_kept) of those that have lost events."""
-    events: int
-    """How many went."""
-    more: bool
-    """It was not all that may go."""
-    held: int
-    """How many events the journal holds now."""
 
 
 class _Said(msgspec.Struct):
@@ -73,8 +55,7 @@ class Store:
         self._previous: dict[str, Any] | None = None
         self._head = ""
         """How the text of each event of the current incarnation begins, up to its sequence."""
-        self._ran_before_s = 0
-        self._noted_s = -math.inf
+        self._keeper = Keeper(0)
         self.incarnation = ""
         self.history: str | None = None
         self.queued = 0
@@ -118,7 +99,7 @@ class Store:
                     f"{self.path}: this journal has format {written}, and this program knows format {FORMAT}."
                     " Start the program that wrote it, or a newer one"
                 )
-            self._ran_before_s = int(self._meta("ran_s", "0"))
+            self._keeper = Keeper(int(self._meta("ran_s", "0")))
             self._load()
             self._end_incarnation()
             self._begin_incarnation()
@@ -408,68 +389,14 @@ class Store:
             key, moved = rows[-1][0], moved + len(rows)
         life.judged, life.conflict_from = life.last, 0
         life.holes.remove(1, life.last)
-        self._took_out(life, moved)
-
-    def _took_out(self, life: Life, removed: int) -> None:
-        """So many events of it are gone: where does it begin now?"""
-        lowest = self._one("SELECT min(key) FROM event WHERE key > ? AND key < ?", (life.base, life.end))
-        life.begins_at(None if lowest is None else lowest - life.base, removed)
-        lives.save(self._raw, life)
+        lives.took_out(self._raw, life, moved)
 
     def keep(self, ran_s: float, *, retention_s: float, keep_newest: int, most: int = KEEP_ROWS) -> Kept:
-        """One small step of keeping house: note how long the agent has run, and let go of some events that are
-        settled and old. The space that they took is used by those to come; the file does not shrink.
-
-        Args:
-            ran_s: for how many seconds this process has run, by a clock that nobody sets.
-            retention_s: how long an event is kept at least; such seconds.
-            keep_newest: so many of the newest events stay, however old.
-            most: so many places are let go of at once.
-        """
-        total_s = self._ran_before_s + ran_s
-        if total_s - self._noted_s >= NOTE_S:
-            self._raw.execute("UPDATE meta SET value = ? WHERE name = 'ran_s'", (str(int(total_s)),))
-            self._noted_s = total_s
-            self._mark(int(total_s), retention_s)
-        old, known = self._old(total_s, retention_s), list(self._lives.values())
-        pruned: dict[str, int] = {}
-        events, room = 0, most
-        while room and len(pruned) < MOST_LIVES:
-            prune = retention.next_prune(known, old=old, keep_newest=keep_newest, most=room)
-            if prune is None:
-                break
-            life = next(life for life in known if life.number == prune.number)
-            events += self._prune(life, prune)
-            room -= prune.last - prune.first + 1
-            pruned[life.incarnation] = life.first
-        more = not room or len(pruned) == MOST_LIVES
-        return Kept(tuple(pruned.items()), events, more, sum(life.held for life in known))
-
-    def _prune(self, life: Life, prune: retention.Prune) -> int:
-        place = (life.base + prune.first, life.base + prune.last)
-        gone = self._raw.execute("DELETE FROM event WHERE key BETWEEN ? AND ?", place).rowcount
-        self._raw.execute("DELETE FROM voided WHERE key BETWEEN ? AND ?", place)
-        lives.save_last(self._raw, life)
-        self._took_out(life, gone)
-        return gone
-
-    def _mark(self, total_s: int, retention_s: float) -> None:
-        newest = self._one("SELECT coalesce(max(ran_s), -1) FROM mark")
-        if newest < 0 or total_s - newest >= retention.mark_every_s(retention_s):
-            self._raw.execute(
-                "INSERT OR REPLACE INTO mark VALUES (?, ?)", (total_s, self._life.base + self.last)
-            )
-        self._raw.execute(
-            "DELETE FROM mark WHERE ran_s < (SELECT max(ran_s) FROM mark WHERE ran_s <= ?)",
-            (total_s - retention_s,),
+        """One small step of keeping house; see `sync/keeping.py`."""
+        known = list(self._lives.values())
+        return self._keeper.keep(
+            self._raw, known, ran_s, retention_s=retention_s, keep_newest=keep_newest, most=most
         )
-
-    def _old(self, total_s: float, retention_s: float) -> tuple[int, int]:
-        """(incarnation number, sequence) up to which events are older than the retention time."""
-        if retention_s <= 0:
-            return self._number, self.last
-        key = self._one("SELECT coalesce(max(key), 0) FROM mark WHERE ran_s <= ?", (total_s - retention_s,))
-        return key >> SEQUENCE_BITS, key & ((1 << SEQUENCE_BITS) - 1)
 
     def _entered(self, text: bytes, recorded_ms: int) -> tuple[int, bytes, int]:
         """The row of an event at the next place of the current incarnation."""

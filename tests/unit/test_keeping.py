@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from central.streams import Greeting, judge_hello
-from sync import layout, lives, messages
-from sync import store as store_module
+from sync import keeping, layout, lives, messages
 from sync.committer import Committer, Request
 from sync.engine import Engine, Publish, Record, Stream
 from sync.files import Files
@@ -199,7 +198,7 @@ async def test_while_it_goes_on_in_an_emptied_incarnation_its_sequences_go_on(op
 async def test_many_short_incarnations_go_a_few_at_a_time(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "MOST_LIVES", 3)
+    monkeypatch.setattr(keeping, "MOST_LIVES", 3)
     for _ in range(6):
         journal = await opened()
         await journal.append([draft(), draft()])
