@@ -134,6 +134,7 @@ class Files:
 
     def release_log(self) -> None:
         """The log is about to be carried into the file and taken away: from now on it may be gone."""
+        self._used = None
         self._note("")
 
     def is_in_place(self) -> bool:

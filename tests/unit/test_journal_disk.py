@@ -1,0 +1,517 @@
+"""What the journal does about its disk, step by step: as in tests/faults, with the disk's answers made up."""
+
+import contextlib
+import errno
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from sync import inspection, mending, moving, salvage
+from sync import journal as journal_module
+from sync.ballast import BALLAST_BYTES, Ballast
+from sync.condition import cannot_open, kind_of
+from sync.engine import Record
+from sync.files import CHECKPOINT_PAGES, Files
+from sync.journal import Draft, Journal, JournalError
+from sync.messages import Verdict
+from sync.recorded import JournalDamaged
+from tests.support.wait import eventually_async
+
+MIB = 1024 * 1024
+PLENTY = 1 << 40
+
+
+def draft(id_: str, size: int = 10) -> Draft:
+    return Draft(id_, "tallyman.received.v1", "2026-11-20T08:15:30Z", {"sku": "x" * size})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "journal.db"
+
+
+@pytest.fixture
+async def open_(path: Path) -> AsyncIterator[Callable[..., Any]]:
+    journals: list[Journal] = []
+
+    async def opened(**how: Any) -> Journal:
+        how = {"ballast_bytes": MIB, **how}
+        journals.append(await Journal.open(path, agent="dock-1", site="lej1", **how))
+        return journals[-1]
+
+    yield opened
+    for journal in journals:
+        if not journal._closed:
+            await journal.close()
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "MEND_S", 0.01)
+
+
+@pytest.fixture
+def never(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts are made by who asks, so that they can be counted."""
+    monkeypatch.setattr(journal_module, "MEND_S", 3600)
+
+
+async def ids(journal: Journal) -> list[str]:
+    return [one.event.id for one in reversed(await journal.recent(1000))]
+
+
+async def refused(journal: Journal, id_: str = "no", *, size: int = 10) -> str:
+    with pytest.raises(JournalError) as refusal:
+        await journal.append([draft(id_, size)])
+    return str(refusal.value)
+
+
+def failing(times: int, error: Exception, then: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that fails so often, and then does what it should."""
+    left = [times]
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise error
+        return then(*args, **kwargs)
+
+    return call
+
+
+async def break_down(journal: Journal, error: Exception) -> str:
+    """A commit that fails once."""
+    store = journal._store
+    monkey = failing(1, error, store.insert)
+    store.insert = monkey  # type: ignore[method-assign]
+    text = await refused(journal)
+    store.insert = type(store).insert.__get__(store)  # type: ignore[method-assign]
+    return text
+
+
+# --- the ballast -----------------------------------------------------------------------------------------------
+
+
+def test_the_ballast_holds_real_blocks_and_is_enough_for_the_longest_log(tmp_path: Path) -> None:
+    ballast = Ballast(tmp_path / "b", MIB)
+    assert not ballast.is_there() and not ballast.release()
+    ballast.make()
+    assert (tmp_path / "b").stat().st_blocks * 512 >= MIB and ballast.is_there()
+    ballast.make()
+    with (tmp_path / "b").open("wb") as holes:
+        holes.truncate(MIB)
+    assert not ballast.is_there(), "a file of holes holds nothing"
+    ballast.make()
+    assert ballast.is_there() and ballast.release() and not ballast.is_there()
+    assert Ballast(tmp_path / "none", 0).is_there()
+    assert BALLAST_BYTES >= CHECKPOINT_PAGES * 4096
+
+
+def test_a_ballast_that_cannot_be_made_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "posix_fallocate", failing(1, OSError(errno.ENOSPC, "full"), os.posix_fallocate))
+    with pytest.raises(OSError, match="full"):
+        Ballast(tmp_path / "b", MIB).make()
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- a full disk -----------------------------------------------------------------------------------------------
+
+
+async def test_a_full_disk_gives_up_the_ballast_refuses_scans_alone_and_makes_it_again(
+    open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch, at_once: None
+) -> None:
+    journal, free = await open_(), [PLENTY]
+    monkeypatch.setattr(Files, "free_bytes", lambda self: free[0])
+    await journal.append([draft("a")])
+    assert journal.condition is None and journal._files.ballast.is_there()
+    free[0] = 0
+    assert "Make room" in await break_down(journal, OSError(errno.ENOSPC, "No space left on device"))
+    assert not journal._files.ballast.is_there()
+    await eventually_async(lambda: "are kept for what central says" in journal.condition.text)
+    assert journal.condition.kind == "full" and journal.condition.refuses
+    assert "is full" in await refused(journal) and await journal.next_connection() == 1
+    every = "PRAGMA wal_autocheckpoint"
+    assert await journal._ask(lambda: journal._store._one(every)) == mending.FULL_CHECKPOINT_PAGES
+    free[0] = PLENTY
+    await eventually_async(lambda: journal.condition is None)
+    assert await journal._ask(lambda: journal._store._one(every)) == CHECKPOINT_PAGES
+    await journal.append([draft("b")])
+    assert await ids(journal) == ["a", "b"] and journal._files.ballast.is_there()
+
+
+async def test_room_inside_the_file_is_room_too(
+    open_: Any, monkeypatch: pytest.MonkeyPatch, at_once: None
+) -> None:
+    monkeypatch.setattr(Files, "free_bytes", lambda self: 0)
+    journal = await open_()
+    assert journal.condition.refuses and "is full" in await refused(journal)
+    monkeypatch.setattr(journal._store, "unused_bytes", lambda: 2 * MIB)
+    await eventually_async(lambda: not journal.condition.refuses)
+    await journal.append([draft("a")])
+    assert journal.condition.kind == "full" and await ids(journal) == ["a"]
+
+
+async def test_a_ballast_that_fits_no_more_is_a_full_disk_and_another_error_is_itself(
+    open_: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ballast, "make", failing(1, OSError(errno.ENOSPC, "full"), Ballast.make))
+    journal = await open_()
+    assert journal.condition.kind == "full"
+    await journal.close()
+    (journal._path.parent / "journal.db.ballast").unlink(missing_ok=True)
+    monkeypatch.setattr(Ballast, "make", failing(1, OSError(errno.EIO, "Input/output error"), Ballast.make))
+    with pytest.raises(JournalError, match="Input/output error"):
+        await open_()
+
+
+async def test_a_start_on_a_full_disk_uses_the_room_of_the_ballast(
+    open_: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await open_()).close()
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(Files, "connect", failing(1, full, Files.connect))
+    with capture_logs() as said:
+        journal = await open_()
+    assert [one["event"] for one in said] == ["the disk is full; the ballast is given up"]
+    assert journal.condition is None and journal._files.ballast.is_there(), "there was room after all"
+    await journal.close()
+    (journal._path.parent / "journal.db.ballast").unlink()
+    monkeypatch.setattr(Files, "connect", failing(1, full, Files.connect))
+    with pytest.raises(JournalError, match="Make room on this disk, and start the agent again"):
+        await open_()
+
+
+async def test_a_ballast_that_cannot_be_given_up_changes_nothing_of_the_refusal(
+    open_: Any, monkeypatch: pytest.MonkeyPatch, never: None
+) -> None:
+    journal = await open_()
+    monkeypatch.setattr(Ballast, "release", failing(1, OSError(errno.EROFS, "Read-only"), Ballast.release))
+    assert "Make room" in await break_down(journal, OSError(errno.ENOSPC, "full"))
+    await journal.append([draft("a")])
+    assert journal.condition is None
+
+
+# --- a disk that fails -----------------------------------------------------------------------------------------
+
+
+async def test_a_journal_mends_itself_while_nobody_asks(open_: Any, at_once: None) -> None:
+    journal = await open_()
+    with capture_logs() as said:
+        assert "Check the disk" in await break_down(journal, sqlite3.OperationalError("disk I/O error"))
+        await eventually_async(lambda: journal.condition is None)
+    assert said[-1]["event"] == "the journal takes writes again"
+    await journal.append([draft("a")])
+    assert await ids(journal) == ["a"] and journal.moved_from == ""
+
+
+async def test_a_file_that_fails_again_and_again_is_left_and_readers_follow(
+    open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch, never: None
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a"), draft("b")])
+    assert await ids(journal) == ["a", "b"]
+    old = path.stat().st_ino
+    fault = OSError(errno.EIO, "Input/output error")
+    monkeypatch.setattr(Files, "connect", failing(mending.FIRST_MOVE, fault, Files.connect))
+    await break_down(journal, fault)
+    for _ in range(mending.FIRST_MOVE - 1):
+        assert "Input/output error" in await refused(journal)
+    await journal.append([draft("c")])
+    assert journal.moved_from == f"{path}.old-1" and path.stat().st_ino != old
+    assert await ids(journal) == ["a", "b", "c"]
+    assert moving.kept_aside(path) == [Path(f"{path}.old-1")]
+
+
+async def test_a_copy_that_differs_is_thrown_away_and_the_old_file_stays(
+    open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch, never: None
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    fault = OSError(errno.EIO, "Input/output error")
+    monkeypatch.setattr(Files, "connect", failing(mending.FIRST_MOVE, fault, Files.connect))
+    same = [moving._totals]
+    monkeypatch.setattr(moving, "_totals", lambda raw: [*same[0](raw), id(raw)])
+    await break_down(journal, fault)
+    texts = [await refused(journal) for _ in range(mending.FIRST_MOVE)]
+    assert "the copy differs" in texts[-1] and not path.with_name("journal.db.moving").exists()
+    await journal.append([draft("b")])
+    assert await ids(journal) == ["a", "b"] and journal.moved_from == ""
+
+
+async def test_a_file_that_lacks_what_was_told_is_refused_as_long_as_it_does(
+    open_: Any, path: Path, never: None
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a"), draft("b")])
+    await journal._ask(lambda: journal._store._raw.execute("DELETE FROM event"), alone=True)
+    await break_down(journal, sqlite3.OperationalError("disk I/O error"))
+    for _ in range(2):
+        assert "has lost what it had taken: 2 scans were recorded" in await refused(journal)
+    assert journal.condition.kind == "damaged" and "tallyman journal replace" in journal.condition.text
+
+
+@pytest.mark.parametrize("gone", [("journal.db-wal",), ("journal.db",), ("journal.db", "journal.db-wal")])
+async def test_what_lost_its_name_gets_it_back_before_it_is_let_go(
+    open_: Any, path: Path, gone: tuple[str, ...], never: None
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    for name in gone:
+        path.with_name(name).unlink()
+    assert "took the journal's file or its log away" in await refused(journal)
+    await journal.append([draft("b")])
+    assert await ids(journal) == ["a", "b"]
+    await journal.close()
+    assert await ids(await open_()) == ["a", "b"]
+
+
+async def test_a_file_that_was_exchanged_is_put_aside(open_: Any, path: Path, never: None) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    path.with_name("new").write_bytes(b"of somebody else")
+    path.with_name("new").replace(path)
+    await refused(journal)
+    await journal.append([draft("b")])
+    assert await ids(journal) == ["a", "b"] and Path(journal.moved_from).read_bytes() == b"of somebody else"
+
+
+def test_room_that_cannot_be_told_is_none(tmp_path: Path) -> None:
+    assert (
+        Files(tmp_path / "gone" / "journal.db").free_bytes()
+        == 0
+        < Files(tmp_path / "journal.db").free_bytes()
+    )
+
+
+async def test_a_reader_that_finds_no_journal_leaves_nothing_open(
+    open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"nothing of a journal " * 100)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        Files(path).connect_reader()
+
+
+# --- a new file in the place of the old one --------------------------------------------------------------------
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Write files, finish a move, and say what has which content."""
+    called = {"db": "j", "log": "j-wal", "index": "j-shm", "moved": "j.moved"}
+
+    def finish(**content: str) -> dict[str, str]:
+        for name, text in content.items():
+            (tmp_path / called[name]).write_text(text)
+        moving.finish(tmp_path / "j")
+        return {file.name: file.read_text() for file in tmp_path.iterdir()}
+
+    return finish
+
+
+def test_a_move_that_was_interrupted_before_the_old_file_went_is_undone(names: Any) -> None:
+    assert names(db="old", log="log", moved="new") == {"j": "old", "j-wal": "log"}
+
+
+def test_a_move_that_was_interrupted_after_that_is_finished_and_the_log_goes_with_its_file(
+    names: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "j.old-1").write_text("old")
+    found = names(log="log", index="x", moved="new")
+    assert found == {"j": "new", "j.old-1": "old", "j.old-1-wal": "log"}
+
+
+def test_a_log_whose_file_is_gone_takes_no_other_log_s_place(names: Any, tmp_path: Path) -> None:
+    for name in ("j.old-1", "j.old-1-wal"):
+        (tmp_path / name).write_text("before")
+    found = names(log="log", moved="new")
+    assert found == {"j": "new", "j.old-1": "before", "j.old-1-wal": "before", "j.old-2-wal": "log"}
+
+
+def test_a_move_without_a_log_is_finished_too(names: Any) -> None:
+    assert names(moved="new") == {"j": "new"} and names() == {"j": "new"}
+
+
+def test_a_copy_takes_the_name_also_when_there_is_no_old_file(tmp_path: Path) -> None:
+    (tmp_path / "j.moving").write_text("new")
+    aside = moving.put_in_place(tmp_path / "j.moving", tmp_path / "j", "damaged")
+    assert not aside.exists() and (tmp_path / "j").read_text() == "new"
+    assert moving.kept_aside(tmp_path / "j") == []
+
+
+# --- whether a file is a journal, and sound --------------------------------------------------------------------
+
+
+async def test_a_check_that_takes_too_long_ends_and_says_so(
+    open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await open_()
+    for _ in range(8):
+        await journal.append([draft(f"e{n}", 8_000) for n in range(500)])
+    await journal.close()
+    monkeypatch.setattr(inspection, "PROGRESS_S", 0.002)
+    monkeypatch.setattr(inspection, "AGAIN_S", 0.001)
+    raw = sqlite3.connect(path, check_same_thread=False)
+    with contextlib.closing(raw), capture_logs() as said:
+        assert not inspection.inspect(raw, path, limit_s=0.0)
+        assert inspection.inspect(raw, path, limit_s=600.0)
+    events = [one["event"] for one in said]
+    assert {"the journal is too large to be checked whole", "checking the journal"} == set(events)
+
+
+class Watched:
+    """A connection whose check fails in itself."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+
+    def execute(self, statement: str, *parameters: Any) -> Any:
+        if "quick_check" in statement:
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._raw.execute(statement, *parameters)
+
+
+async def test_a_check_that_fails_in_itself_says_why(open_: Any, path: Path) -> None:
+    await (await open_()).close()
+    with (
+        contextlib.closing(sqlite3.connect(path)) as raw,
+        pytest.raises(sqlite3.OperationalError, match="I/O"),
+    ):
+        inspection.inspect(Watched(raw), path)  # type: ignore[arg-type]
+
+
+NOT_NULL = (
+    "PRAGMA writable_schema=ON; UPDATE sqlite_master SET"
+    " sql = replace(sql, 'reason TEXT', 'reason TEXT NOT NULL') WHERE name = 'event'"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("UPDATE event SET text = x'7b22'", "event 1 cannot be read"),
+        ("UPDATE event SET text = replace(text, '0001\"', '0002\"')", "event 1 cannot be read"),
+        ("UPDATE event SET text = 7", "event 1 cannot be read"),
+        (NOT_NULL, "NULL value in event.reason"),
+    ],
+    ids=["cut", "elsewhere", "number", "structure"],
+)
+async def test_what_a_check_finds_is_refused_and_said(
+    open_: Any, path: Path, change: str, words: str
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    await journal.close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.executescript(change)
+    with pytest.raises(JournalDamaged, match=f"{words}.*tallyman journal replace"):
+        await open_()
+
+
+def test_a_log_without_its_index_tells_nothing(tmp_path: Path) -> None:
+    (tmp_path / "j-wal").write_bytes(b"log")
+    assert inspection._commits_behind(tmp_path / "j") == 0
+
+
+# --- what an error means ---------------------------------------------------------------------------------------
+
+
+def sqlite_error(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("as SQLite says it")
+    error.sqlite_errorcode = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (sqlite_error(sqlite3.SQLITE_FULL), "full"),
+        (sqlite_error(sqlite3.SQLITE_IOERR_FSYNC), "failing"),
+        (sqlite_error(sqlite3.SQLITE_READONLY_DBMOVED), "read-only"),
+        (sqlite_error(sqlite3.SQLITE_CANTOPEN), "missing"),
+        (sqlite_error(sqlite3.SQLITE_CORRUPT), "damaged"),
+        (sqlite_error(sqlite3.SQLITE_NOTADB), "damaged"),
+        (sqlite_error(sqlite3.SQLITE_BUSY), "defect"),
+        (sqlite3.ProgrammingError("Cannot operate on a closed database."), "failing"),
+        (OSError(errno.EDQUOT, ""), "full"),
+        (OSError(errno.EROFS, ""), "read-only"),
+        (OSError(errno.ENOENT, ""), "missing"),
+        (OSError(errno.EIO, ""), "failing"),
+        (JournalDamaged("lost"), "damaged"),
+        (JournalError("busy"), "defect"),
+        (ValueError(), "defect"),
+    ],
+)
+def test_every_error_is_of_one_kind_and_can_be_said(error: Exception, kind: str) -> None:
+    assert kind_of(error, PLENTY) == kind
+    assert kind_of(error, 0) == ("full" if kind == "failing" else kind), "whatever SQLite calls it"
+    said = cannot_open(Path("/data/journal.db"), error, PLENTY)
+    assert isinstance(said, JournalDamaged) == (kind == "damaged")
+
+
+# --- the operator's word ---------------------------------------------------------------------------------------
+
+
+def replaced(path: Path) -> salvage.Replaced:
+    return salvage.replace(path, agent="dock-1", site="lej1", random_bytes=os.urandom)
+
+
+async def test_only_a_damaged_journal_that_nobody_uses_is_replaced(
+    open_: Any, path: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(JournalError, match="there is no journal"):
+        replaced(tmp_path / "nothing" / "journal.db")
+    journal = await open_()
+    with pytest.raises(JournalError, match="another agent is using this journal"):
+        replaced(path)
+    await journal.close()
+    with pytest.raises(JournalError, match="is sound"):
+        replaced(path)
+
+
+async def test_a_new_journal_takes_what_is_unsettled_under_its_own_ids_and_counts_connections_on(
+    open_: Any, path: Path
+) -> None:
+    journal = await open_()
+    old = journal.incarnation
+    await journal.append([draft(name) for name in "abcdef"])
+    outcomes = {1: "accepted", 2: "conflict", 3: "accepted"}
+    verdicts = tuple((old, Verdict(sequence=n, id="abc"[n - 1], outcome=o)) for n, o in outcomes.items())  # type: ignore[arg-type]
+    await journal.record(Record(streams=((old, 3, 2, True),), verdicts=verdicts))
+    connections = [await journal.next_connection() for _ in range(3)]
+    await journal.close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("UPDATE event SET text = 'cut' WHERE key & 255 = 5")
+    done = replaced(path)
+    assert (done.entered, done.settled, done.unreadable) == (4, 1, 1)
+    assert done.aside == Path(f"{path}.damaged-1")
+    journal = await open_()
+    assert await ids(journal) == ["b", "c", "d", "f"] and journal.queued == 4
+    assert await journal.next_connection() > max(connections)
+
+
+def test_a_search_behind_damage_ends_whatever_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").write_bytes(b"nothing of a journal " * 100)
+    old = salvage._Old(tmp_path / "journal.db")
+    try:
+        assert list(old.unsettled()) == [] and old.unreadable == 1 and old.connections() == 0
+    finally:
+        old.close()
+
+
+async def test_clocks_that_jump_decide_nothing(open_: Any, path: Path) -> None:
+    """Ten years forward, twenty back: places and ids are what they would be, only the times recorded differ."""
+    year_ms, clock = 365 * 86_400_000, [1_763_626_530_000]
+    journal = await open_(now_ms=lambda: clock[0])
+    for n, jump in enumerate((0, 10, -20, 10)):
+        clock[0] += jump * year_ms
+        [recorded] = await journal.append([draft(f"e{n}")])
+        assert (recorded.sequence, recorded.recorded_ms) == (n + 1, clock[0])
+    assert await ids(journal) == ["e0", "e1", "e2", "e3"]
