@@ -281,7 +281,9 @@ class Engine:
         self._reading = None
         stream = self.streams[asked.incarnation]
         begins = batches[0].first if batches else asked.last + 1
-        if begins > asked.first and not stream.left:  # it was let go of, and nobody has told: the next hello does
+        if (
+            begins > asked.first and not stream.left
+        ):  # it was let go of, and nobody has told: the next hello does
             stream.first_kept = max(stream.first_kept, begins)
         actions: list[Action] = []
         following = asked.first
@@ -293,11 +295,7 @@ class Engine:
             if batch.last - batch.first >= self._room():
                 continue  # central has narrowed the window meanwhile
             stream.sent(batch)
-            self._batches[messages.payload_hash(batch.payload)] = (
-                stream.incarnation,
-                batch.first,
-                batch.last,
-            )
+            self._batches[batch.name] = (stream.incarnation, batch.first, batch.last)
             actions.append(Publish("events", batch.payload))
         stream.settle_run(following, asked.last)
         self._forget_batches()

@@ -20,6 +20,7 @@ MAX_DOWNWARD_BYTES = 256 * 1024  # a payload from central
 MAX_EVENT_BYTES = 16 * 1024  # one event, checked before anyone sees OK
 # What an agent records: one that is entered elsewhere, as the first of an incarnation, names the one before it too.
 MAX_RECORDED_BYTES = MAX_EVENT_BYTES - 128
+BATCH_EVENTS = 100  # of ours in one message: more gain nothing
 MAX_INCARNATIONS = 200  # in one hello
 MAX_NUMBER = 2**53 - 1  # of any count or sequence: exact in every JSON reader (RFC 8259 §6)
 
@@ -376,6 +377,8 @@ class Batch:
     """The sequence of the first; the others follow it."""
     ids: Sequence[str]
     payload: bytes
+    name: str
+    """What central calls it when it cannot read it."""
 
     @property
     def last(self) -> int:
@@ -385,30 +388,38 @@ class Batch:
 
 def cut_batches(rows: Sequence[tuple[int, bytes]]) -> list[Batch]:
     """The batches of these events: (sequence, event as JSON), in order, with holes or without."""
+    sequences, texts = [sequence for sequence, _ in rows], [text for _, text in rows]
+    return cut_joined(sequences, [len(text) for text in texts], b",".join(texts))
+
+
+def cut_joined(sequences: Sequence[int], lengths: Sequence[int], joined: bytes) -> list[Batch]:
+    """The batches of events of so many bytes each, which stand in `joined` with a comma between two."""
     batches: list[Batch] = []
-    start = 0
-    for end in range(1, len(rows) + 1):
-        if end == len(rows) or rows[end][0] != rows[end - 1][0] + 1:
-            texts = [text for _, text in rows[start:end]]
-            for count in split_batches(texts):
-                payload = join_batch(texts[:count])
-                batches.append(Batch(rows[start][0], [one.id for one in _named.decode(payload)], payload))
-                del texts[:count]
-                start += count
+    start = offset = 0
+    for end in range(1, len(sequences) + 1):
+        if end == len(sequences) or sequences[end] != sequences[end - 1] + 1:
+            for count in _split(lengths[start:end], MAX_UPWARD_BYTES, BATCH_EVENTS):
+                size = sum(lengths[start : start + count]) + count - 1
+                payload = b"[%b]" % joined[offset : offset + size]
+                ids = [one.id for one in _named.decode(payload)]
+                batches.append(Batch(sequences[start], ids, payload, payload_hash(payload)))
+                start, offset = start + count, offset + size + 1
     return batches
 
 
-def split_batches(
-    texts: Sequence[bytes], *, limit_bytes: int = MAX_UPWARD_BYTES, limit_count: int = 100
-) -> list[int]:
+def split_batches(texts: Sequence[bytes], *, limit_bytes: int, limit_count: int) -> list[int]:
     """How many of `texts` go into each batch, in order, so that none passes either limit."""
+    return _split([len(text) for text in texts], limit_bytes, limit_count)
+
+
+def _split(lengths: Sequence[int], limit_bytes: int, limit_count: int) -> list[int]:
     counts: list[int] = []
     size, count = 2, 0
-    for text in texts:
-        if count and (count == limit_count or size + len(text) + 1 > limit_bytes):
+    for length in lengths:
+        if count and (count == limit_count or size + length + 1 > limit_bytes):
             counts.append(count)
             size, count = 2, 0
-        size += len(text) + (1 if count else 0)
+        size += length + (1 if count else 0)
         count += 1
     return [*counts, count] if count else counts
 

@@ -203,7 +203,7 @@ class Link:
         if self._client is None:
             return None
         self._last = self._client.publish(topic, payload, qos=1, retain=retain)
-        self._client.thread.wake()
+        self._client.wake_soon()
         return Sent(self._last) if self._last.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     async def run(self) -> None:
@@ -424,6 +424,19 @@ class _Client(paho.Client):
     """paho's state of one connection; the thread that moves its bytes is ours."""
 
     thread: NetworkThread
+    _waking = False
+
+    def wake_soon(self) -> None:
+        """Wake the thread, once for all that is said in this turn of the event loop: each time costs the loop a turn
+        of the interpreter's lock.
+        """
+        if not self._waking:
+            self._waking = True
+            asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._waking = False
+        self.thread.wake()
 
 
 _OTHER: Final = {
@@ -464,4 +477,4 @@ def _leave_to_the_thread(_client: paho.Client, _data: Any, _connection: Any) -> 
 
 def _acknowledge(client: "_Client", mid: int, qos: int) -> None:
     client.ack(mid, qos)
-    client.thread.wake()
+    client.wake_soon()

@@ -7,7 +7,7 @@ held in memory too (`sync/lives.py`). The tables: `sync/layout.py`. A store belo
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -310,16 +310,25 @@ class Store:
 
     def _settle(self, verdicts: Sequence[tuple[str, Verdict]]) -> dict[str, Life]:
         sequences: dict[str, list[int]] = {}
-        given = []
         for incarnation, one in verdicts:
-            life, outcome = self._lives[incarnation], OUTCOMES.index(one.outcome)
             sequences.setdefault(incarnation, []).append(one.sequence)
-            given.append((life.base + one.sequence, outcome, one.reason, one.movement))
-            if outcome == CONFLICT:
+            if one.outcome == "conflict":
+                life = self._lives[incarnation]
                 life.conflict_from = min(life.conflict_from or one.sequence, one.sequence)
-        for start in range(0, len(given), ROWS_PER_STATEMENT):
-            chunk = given[start : start + ROWS_PER_STATEMENT]
-            self._raw.execute(_verdict_statement(len(chunk)), [value for row in chunk for value in row])
+        for incarnation, first, last in _runs(verdicts):
+            life = self._lives[incarnation]
+            offset = None if first.movement is None else first.movement - life.base - first.sequence
+            self._raw.execute(
+                "UPDATE event SET outcome = ?, reason = ?, movement = key + ?"
+                " WHERE key BETWEEN ? AND ? AND outcome IS NULL",
+                (
+                    OUTCOMES.index(first.outcome),
+                    first.reason,
+                    offset,
+                    life.base + first.sequence,
+                    life.base + last,
+                ),
+            )
         settled = {incarnation: self._lives[incarnation] for incarnation in sequences}
         for incarnation, life in settled.items():
             queued = life.queued
@@ -450,9 +459,23 @@ def _insert_statement(places: int) -> str:
     )
 
 
-@lru_cache(maxsize=ROWS_PER_STATEMENT)
-def _verdict_statement(rows: int) -> str:
-    return (
-        "UPDATE event SET outcome = v.column2, reason = v.column3, movement = v.column4"
-        f" FROM (VALUES {','.join(['(?,?,?,?)'] * rows)}) AS v WHERE key = v.column1 AND outcome IS NULL"
-    )
+def _runs(verdicts: Sequence[tuple[str, Verdict]]) -> Iterator[tuple[str, Verdict, int]]:
+    """(incarnation, first verdict, last sequence) of neighbours that say the same, their movements neighbours too:
+    nearly always a whole batch, which is then written in one step.
+    """
+    incarnation, first = verdicts[0]
+    outcome, reason, sequence, movement = first.outcome, first.reason, first.sequence, first.movement
+    for name, one in verdicts[1:]:
+        sequence += 1
+        movement = None if movement is None else movement + 1
+        if (
+            one.sequence != sequence
+            or one.movement != movement
+            or one.outcome != outcome
+            or one.reason != reason
+            or name != incarnation
+        ):
+            yield incarnation, first, sequence - 1
+            incarnation, first = name, one
+            outcome, reason, sequence, movement = one.outcome, one.reason, one.sequence, one.movement
+    yield incarnation, first, sequence

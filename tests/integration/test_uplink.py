@@ -262,6 +262,22 @@ async def test_a_journal_that_fails_for_a_while_is_tried_again(
         assert site.journal.history == "H1"
 
 
+async def test_what_was_scanned_in_any_script_arrives_as_it_was(hand: Hand, site: Site) -> None:
+    """A batch is cut by the bytes of its events, and these have more bytes than characters."""
+    names = ["Becher, weiß", "茶碗 🍵", "plain", "кружка"]
+    scans = [
+        Draft(f"e{n}", "tallyman.received.v1", "t", {"sku": names[n % 4] * (n % 7), "to_location": "D"})
+        for n in range(1, 251)
+    ]
+    await site.journal.append(scans)
+    async with running(site.uplink.run()):
+        await eventually_async(lambda: hand.of("hello"))
+        hand.ack(hand.of("hello")[0], window=1000)
+        await eventually_async(lambda: sum(map(len, hand.of("events"))) == 250, 30)
+    told = [(event["id"], event["data"]["sku"]) for batch in hand.of("events") for event in batch]
+    assert told == [(scan.id, scan.data["sku"]) for scan in scans]
+
+
 async def test_commands_are_answered_and_what_is_not_known_is_too(hand: Hand, site: Site) -> None:
     async with running(site.uplink.run()):
         await eventually_async(lambda: hand.of("hello"))
