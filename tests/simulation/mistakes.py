@@ -1,0 +1,377 @@
+"""Mistakes that could be made in the product, each planted by changing the real code at one point.
+
+A simulation that finds nothing has shown nothing until it is shown to bite: each of these is caught within 2,000
+seeds. `from_seed` is where looking for it begins in CI, near a seed that catches it; `test_mistakes.py`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest import mock
+
+import msgspec
+import sqlalchemy as sa
+
+from central import database, streams
+from central.ledger import booking
+from central.ledger.books import Books
+from sync import engine, retention
+from sync.committer import Committer
+from sync.engine import Engine, Reenter
+from sync.mending import Mender
+from sync.messages import Ack
+from sync.recorded import JournalError
+from sync.store import Store
+
+Planted = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What is wrong, and how to make it so: something that is entered and left."""
+
+    what: str
+    plant: Planted
+    from_seed: int = 0
+
+
+MISTAKES: dict[str, Mistake] = {}
+
+
+def mistake(what: str, from_seed: int = 0) -> Callable[[Planted], Planted]:
+    """Put it into the table under the function's name."""
+
+    def put(plant: Planted) -> Planted:
+        MISTAKES[plant.__name__] = Mistake(what, plant, from_seed)
+        return plant
+
+    return put
+
+
+@contextmanager
+def planted(name: str | None) -> Iterator[None]:
+    """With that mistake in the product, or with none."""
+    with MISTAKES[name].plant() if name else nullcontext():
+        yield
+
+
+def _around(owner: Any, name: str, change: Callable[..., Any]) -> Any:
+    """`change(original, *arguments)` in the place of `original(*arguments)`."""
+    original = getattr(owner, name)
+    return mock.patch.object(owner, name, lambda *args, **named: change(original, *args, **named))
+
+
+# --- the journal -----------------------------------------------------------------------------------
+
+
+@mistake("a failed commit is told as OK")
+def ok_after_failure() -> Any:
+    def commit(original: Any, self: Any, group: Any, *more: Any) -> Any:
+        answers = original(self, group, *more)
+        return [(one, [] if one.drafts and isinstance(said, JournalError) else said) for one, said in answers]
+
+    return _around(Committer, "commit", commit)
+
+
+@mistake("after a failed commit the file is used on as if nothing had been")
+def failed_fsync_believed() -> Any:
+    def failed(original: Any, self: Any, error: Exception) -> Any:
+        said = original(self, error)
+        self._suspect, self.condition = False, None
+        return said
+
+    return _around(Mender, "failed", failed)
+
+
+@mistake("what is about to be committed is told already")
+def told_before_commit() -> Any:
+    def apply(original: Any, self: Any, group: Any, *more: Any) -> Any:
+        placed = sum(len(one.drafts) for one in group)
+        if placed:
+            self.told = (self.store.incarnation, self.store.last + placed)
+        return original(self, group, *more)
+
+    return _around(Committer, "_apply", apply)
+
+
+@mistake("a start goes on in the incarnation of before")
+def old_incarnation() -> Any:
+    def begin(original: Any, self: Any) -> Any:
+        if not self._lives:
+            return original(self)
+        return self._adopt()
+
+    return _around(Store, "_begin_incarnation", begin)
+
+
+@mistake("mending takes out an event that somebody was told of, and its sequence is used again")
+def sequence_reused() -> Any:
+    return _around(
+        Store, "recover", lambda original, self, name, last: original(self, name, max(0, last - 1))
+    )
+
+
+@mistake("what failed keeps its place, so that there is a gap")
+def failed_place_kept() -> Any:
+    def recover(original: Any, self: Any, name: str, last: int) -> Any:
+        before = self.last
+        original(self, name, last)
+        self.last = max(before, last)
+
+    return _around(Store, "recover", recover)
+
+
+@mistake("events are let go of before they are acknowledged")
+def pruned_before_ack() -> Any:
+    return mock.patch.object(retention, "_releasable", lambda life, old: life.last)
+
+
+@mistake("events are let go of above `safe`")
+def pruned_above_safe() -> Any:
+    def releasable(original: Any, life: Any, old: Any) -> Any:
+        with mock.patch.object(life, "safe", life.acked):
+            return original(life, old)
+
+    return _around(retention, "_releasable", releasable)
+
+
+@mistake("events are entered elsewhere under new ids")
+def reentered_under_new_ids() -> Any:
+    def entered(original: Any, self: Any, text: bytes, *more: Any) -> Any:
+        return original(self, text.replace(b'"id":"e', b'"id":"again-e', 1), *more)
+
+    return _around(Store, "_entered", entered)
+
+
+@mistake("of a forked incarnation only what contradicts is entered elsewhere")
+def reentered_in_part() -> Any:
+    return _around(
+        Store, "_move", lambda original, self, life, above, which: original(self, life, above, "outcome = 3")
+    )
+
+
+@mistake("a void has an id of its own")
+def void_under_new_id() -> Any:
+    def void(original: Any, self: Any, incarnation: str, sequence: int) -> Any:
+        original(self, incarnation, sequence)
+        for key, text in self._raw.execute("SELECT key, text FROM event").fetchall():
+            if b".void.v1" in bytes(text):
+                changed = bytes(text).replace(b'"id":"e', b'"id":"v')
+                self._raw.execute("UPDATE event SET text = ? WHERE key = ?", (changed, key))
+
+    return _around(Store, "void", void)
+
+
+# --- the engine ------------------------------------------------------------------------------------
+
+
+@mistake("the window is not looked at")
+def window_ignored() -> Any:
+    return mock.patch.object(Engine, "_room", lambda self: 1000)
+
+
+@mistake("any ack counts as the answer to the latest hello")
+def nonce_not_checked() -> Any:
+    def heard(original: Any, self: Any, ack: Ack, now: float) -> Any:
+        return original(self, msgspec.structs.replace(ack, nonce=self._nonce), now)
+
+    return _around(Engine, "received_ack", heard)
+
+
+@mistake("what is said in another history is taken for this one")
+def history_change_ignored() -> Any:
+    def heard(original: Any, self: Any, ack: Ack, now: float) -> Any:
+        return original(self, msgspec.structs.replace(ack, history=self.history or ack.history), now)
+
+    return _around(Engine, "received_ack", heard)
+
+
+@mistake("verdicts of a history that is gone are kept")
+@contextmanager
+def verdicts_not_forgotten() -> Iterator[None]:
+    def change(original: Any, self: Any, ack: Ack, answered: Any) -> Any:
+        with mock.patch.object(engine.Stream, "lack", lambda *_: None):
+            original(self, ack, answered)
+        return ()
+
+    with (
+        _around(Engine, "_change_history", change),
+        mock.patch.object(engine.Stream, "lack_again", lambda *_: False),
+    ):
+        yield
+
+
+@mistake("`acked` of a history that is gone is kept")
+def acked_not_forgotten() -> Any:
+    def change(original: Any, self: Any, ack: Ack, answered: Any) -> Any:
+        kept = {stream.incarnation: stream.acked for stream in self.streams.values()}
+        forget = original(self, ack, answered)
+        for stream in self.streams.values():
+            stream.acked = kept[stream.incarnation]
+        return forget
+
+    return _around(Engine, "_change_history", change)
+
+
+@mistake("what central called safe and lost is not sent again")
+def lost_safe_not_sent() -> Any:
+    return mock.patch.object(engine.Stream, "lack_again", lambda *_: False)
+
+
+@mistake("a verdict is taken for whatever stands in its place")
+def verdict_by_place() -> Any:
+    def heard(original: Any, self: Any, ack: Ack, now: float) -> Any:
+        stream = self.streams.get(ack.incarnation or "")
+        if stream is not None:
+            stream.ids.update((one.sequence, one.id) for one in ack.verdicts if one.sequence in stream.ids)
+        return original(self, ack, now)
+
+    return _around(Engine, "received_ack", heard)
+
+
+@mistake("one answer counts for every incarnation that the hello listed")
+def partly_answered() -> Any:
+    def acked(original: Any, self: Any, stream: Any, acked: int) -> Any:
+        for other in self.streams.values():
+            other.may_send = other.echoed = True
+        return original(self, stream, acked)
+
+    return _around(Engine, "_set_acked", acked)
+
+
+@mistake("what came of events on their way is never asked again")
+def no_stall() -> Any:
+    return mock.patch.object(engine, "STALL_FIRST_S", 1e9)
+
+
+@mistake("a fork of the current incarnation is ignored by its agent")
+def fork_ignored_by_agent() -> Any:
+    def heard(original: Any, self: Any, ack: Ack, now: float) -> Any:
+        said = original(
+            self, msgspec.structs.replace(ack, problem=msgspec.UNSET) if ack.problem == "fork" else ack, now
+        )
+        return [one for one in said if not isinstance(one, Reenter)]
+
+    return _around(Engine, "received_ack", heard)
+
+
+@mistake("whatever is called unreadable, the first event on its way is voided")
+def wrong_event_voided() -> Any:
+    def unreadable(original: Any, self: Any, ack: Ack) -> Any:
+        stream = self.streams.get(ack.incarnation or "")
+        if stream is None or stream.lacking.first_run() is None:
+            return []
+        first = stream.lacking.first_run()[0]
+        stream.voiding = first
+        return [engine.Void(stream.incarnation, first)]
+
+    return _around(Engine, "_unreadable", unreadable)
+
+
+# --- central ---------------------------------------------------------------------------------------
+
+
+@mistake("an answer is given although its commit failed")
+def answered_before_commit() -> Any:
+    original = database.writing
+
+    @contextmanager
+    def writing(opened: Any) -> Iterator[Any]:
+        try:
+            with original(opened) as connection:
+                yield connection
+        except sa.exc.OperationalError:
+            pass
+
+    return mock.patch.object(database, "writing", writing)
+
+
+def _judged(change: Callable[..., Any]) -> Any:
+    return _around(streams, "judge_batch", change)
+
+
+@mistake("central goes on behind a gap")
+def gap_skipped() -> Any:
+    return _judged(
+        lambda original, acked, holders, known, events: original(
+            max(acked, events[0].sequence - 1), holders, known, events
+        )
+    )
+
+
+@mistake("a fork is not told")
+def fork_not_told() -> Any:
+    return _judged(lambda original, *args: replace(original(*args), forked=False))
+
+
+@mistake("who holds a place is not looked at")
+def holders_ignored() -> Any:
+    return _judged(lambda original, acked, holders, known, events: original(acked, {}, known, events))
+
+
+@mistake("an event is booked once for each incarnation that it is sent in")
+def booked_per_incarnation() -> Any:
+    def prepare(original: Any, agent: str, event: Any, *more: Any) -> Any:
+        one = original(agent, event, *more)
+        return replace(one, identity=f"{one.identity}/{event.incarnation}")
+
+    return _around(booking, "_prepare", prepare)
+
+
+@mistake("a verdict on what was known already is another one")
+def verdict_changed() -> Any:
+    def verdict(original: Any, books: Any, numbers: Any, one: Any, action: str, duplicate: bool) -> Any:
+        said = original(books, numbers, one, action, duplicate)
+        return msgspec.structs.replace(said, outcome="discrepant") if duplicate else said
+
+    return _around(booking, "_verdict", verdict)
+
+
+@mistake("a void and the event that it replaces are two")
+def void_counted_apart() -> Any:
+    return mock.patch.object(streams, "_same", lambda booked, event: booked.content == event.content)
+
+
+@mistake("a lost range is passed and not written down")
+def lost_range_not_recorded() -> Any:
+    def note(original: Any, self: Any, change: Any, movement: Any) -> None:
+        if change.kind != "lost_range":
+            original(self, change, movement)
+
+    return _around(Books, "note", note)
+
+
+@mistake("a lost range is waited for")
+def lost_range_not_passed() -> Any:
+    return _around(
+        streams, "judge_hello", lambda original, *args, **named: replace(original(*args, **named), lost=())
+    )
+
+
+@mistake("central does not notice that it went back")
+def rollback_unnoticed() -> Any:
+    return _around(
+        streams,
+        "judge_hello",
+        lambda original, *args, **named: replace(original(*args, **named), new_history=None),
+    )
+
+
+@mistake("an agent that was set back is not noticed")
+def set_back_unnoticed() -> Any:
+    return mock.patch.object(streams, "rolled_back", lambda last_sequence, acked: False)
+
+
+@mistake("two incarnations that follow the same one are not noticed")
+def clone_unnoticed() -> Any:
+    def note(original: Any, self: Any, change: Any, movement: Any) -> None:
+        if change.kind != "cloned_agent":
+            original(self, change, movement)
+
+    return _around(Books, "note", note)
+
+
+@mistake("all that is known is called safe, whatever the backups hold")
+def safe_without_backup() -> Any:
+    return mock.patch.object(streams, "safe_part", lambda acked, backed_up, *, backups: acked)

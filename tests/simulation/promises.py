@@ -1,0 +1,249 @@
+"""What has to be true after every step, and what has to come true once everything has healed.
+
+The idea: this module keeps its own account, of what people were told and of what was sent; and it shares no code
+with what it watches. What central has to keep is in watch.py. The numbers are those of the promises in
+ARCHITECTURE.md.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sync.engine import Publish, Record
+from sync.messages import Ack
+from sync.recorded import Draft, rfc3339
+from tests.simulation.watch import CLONE_ALARMS, Meant, Violation, Watch
+
+if TYPE_CHECKING:
+    from tests.simulation.machine import Machine, Process
+    from tests.simulation.world import World
+
+_json = msgspec.json.Decoder()
+
+
+@dataclass
+class Speaking:
+    """What one connection of one program has sent."""
+
+    granted: int = 0
+    nonce: str | None = None
+    unanswered: set[tuple[str, int]] = field(default_factory=set)
+
+
+class Promises(Watch):
+    """Keeps the account of one run."""
+
+    def __init__(self, world: "World") -> None:
+        super().__init__(world)
+        self.lives: set[str] = set()
+        """Incarnations that began."""
+        self._forks_told: list[tuple[Process, str]] = []
+        self._speaking: dict[Process, Speaking] = {}
+        self._set_back: list[tuple[Machine, dict[str, int]]] = []
+
+    # --- agents ------------------------------------------------------------------------------------
+
+    def draft(self, process: "Process") -> Draft:
+        """Something to scan."""
+        world, dice = self.world, process.dice
+        name = f"e{next(world.names)}"
+        kind, quantity = "received", dice.choice((1, 2, 5))
+        data: dict[str, Any] = {
+            "sku": dice.choice(("SKU-1", "SKU-2")),
+            "quantity": quantity,
+            "to_location": "DOCK",
+        }
+        meant = Meant(("accepted", "discrepant"), quantity)
+        if world.befalls("malformed"):
+            del data["to_location"]
+            meant = Meant(("rejected",), None)
+        elif world.befalls("poison"):
+            data["unreadable"] = True  # to this version of central
+            meant = Meant(("rejected",), None)
+        elif dice.random() < 0.1:
+            data["odd"] = True
+            meant = Meant(("accepted", "discrepant", "rejected"), quantity)
+        elif dice.random() < 0.1:
+            data["sku"] = "UNKNOWN"
+        elif dice.random() < 0.2:
+            kind, data["from_location"] = "moved", "BIN-1"
+            meant = Meant(meant.outcomes, 0)
+        self.meant[name] = meant
+        time = rfc3339(process.machine.now_ms())
+        return Draft(name, f"tallyman.{kind}.v1", time, data)
+
+    def started(self, process: "Process") -> None:
+        """Promise 1: what somebody saw an OK for is on the disk of which they saw it."""
+        machine = process.machine
+        self._begins(process)
+        held = {row.event.id for row in process.reader.recent(100_000)}
+        if machine.may_have_pruned:
+            self._may_forget(machine, machine.known - held)
+            machine.may_have_pruned = False
+        missing = [name for name in machine.told if name not in held and name not in machine.pruned]
+        if missing:
+            raise Violation(f"{machine.name} told OK for {missing}, and its journal does not hold them")
+        machine.known = held
+
+    def _begins(self, process: "Process") -> None:
+        if not process.was_copied:
+            incarnation = process.committer.told[0]
+            if incarnation in self.lives:
+                raise Violation(f"{process.machine.name} started, and goes on in {incarnation[:6]}")
+            self.lives.add(incarnation)
+
+    def connected(self, process: "Process") -> None:
+        self._speaking[process] = Speaking()
+
+    def heard(self, process: "Process", ack: Ack) -> None:
+        """What the program may know of its window from now on."""
+        speaking, engine = self._speaking[process], process.engine
+        fresh = ack.nonce is not None and ack.nonce == speaking.nonce
+        if ack.problem == "unreadable":  # what was sent of it counts as lost
+            speaking.unanswered = {place for place in speaking.unanswered if place[0] != ack.incarnation}
+        if ack.problem == "unreadable" or ack.incarnation not in engine.streams:
+            return
+        if ack.history == engine.history or fresh:
+            if ack.problem == "fork" and ack.incarnation == engine.current:
+                self._forks_told.append((process, engine.current))
+            speaking.granted = ack.window
+            for verdict in ack.verdicts:
+                speaking.unanswered.discard((ack.incarnation, verdict.sequence))
+
+    def published(self, process: "Process", action: Publish) -> None:
+        """Only durable events, each in its place, within the window."""
+        speaking, machine = self._speaking[process], process.machine
+        body = _json.decode(action.payload)
+        if action.kind == "hello":
+            if body["nonce"] != speaking.nonce:
+                speaking.unanswered.clear()
+            speaking.nonce = body["nonce"]
+            self.world.trace(machine.name, "hello", _hello_line(body))
+            return
+        incarnation = body[0]["incarnation"]
+        first, last = int(body[0]["sequence"]), int(body[-1]["sequence"])
+        self.world.trace(machine.name, "events", incarnation[:6], first, last)
+        if len(body) != last - first + 1:
+            raise Violation(f"{machine.name} sent a batch with holes")
+        durable = {sequence: name for sequence, name, _ in process.reader.texts(incarnation, first, last)}
+        for event in body:
+            place = (incarnation, int(event["sequence"]))
+            if durable.get(place[1]) != event["id"]:
+                raise Violation(
+                    f"{machine.name} sent {event['id']}, which is not durable in its place {place}"
+                )
+            if process.sent.setdefault(place, event["id"]) != event["id"]:
+                raise Violation(f"{machine.name} used the place {place} for two events")
+            speaking.unanswered.add(place)
+        if len(speaking.unanswered) > speaking.granted:
+            sent = len(speaking.unanswered)
+            raise Violation(
+                f"{machine.name} has {sent} events on their way, and {speaking.granted} were granted"
+            )
+
+    def recorded(self, process: "Process", record: Record) -> None:
+        """The journal has written down what central said."""
+        for _, verdict in record.verdicts:
+            self.world.trace(process.machine.name, "verdict", verdict.id, verdict.outcome, verdict.movement)
+
+    def pruned(self, process: "Process") -> None:
+        """Promise 5: what is forgotten, central has in all that it could go back to."""
+        machine = process.machine
+        held = {row.event.id for row in process.reader.recent(100_000)}
+        self._may_forget(machine, machine.known - held)
+        machine.known = held
+
+    def _may_forget(self, machine: "Machine", gone: set[str]) -> None:
+        for name in sorted(gone):
+            machine.pruned[name] = None
+            self.world.counts["pruned"] += 1
+            if name not in self.time.movements and name not in self.time.aside:
+                if not self.lossy:
+                    raise Violation(f"{machine.name} forgot {name}, which central does not have")
+                self.excused.add(name)
+            for backup in self.world.centre.backups:
+                then = backup.timeline
+                if backup.mark and name not in then.movements and name not in then.aside:
+                    raise Violation(f"{machine.name} forgot {name}, which a recorded backup does not have")
+
+    # --- copies and old states ---------------------------------------------------------------------
+
+    def lives_on(self, machine: "Machine") -> dict[str, int]:
+        """The last sequence of each incarnation in its journal."""
+        if machine.process is None:
+            return {}
+        return {stream.incarnation: stream.last for stream in machine.process.store.streams()}
+
+    def set_back(self, machine: "Machine", lives: dict[str, int]) -> None:
+        self.cloned, machine.may_have_pruned = True, False
+        self._set_back.append((machine, lives))
+
+    def copied(self, machine: "Machine", twin: "Machine") -> None:
+        self.cloned = True
+
+    def forked(self) -> None:
+        self.cloned = True
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    def unsettled(self) -> str | None:
+        """What is still to come, once everything has healed; None: all of it has come."""
+        centre = self.world.centre
+        for machine in self.world.machines:
+            if machine.process is None or not machine.process.quiet():
+                return f"{machine.name} is not at rest"
+            if machine.process.engine.queued:
+                return f"{machine.name} still has {machine.process.engine.queued} events without a verdict"
+            if (wrong := self._unsettled_at(machine, machine.process)) is not None:
+                return wrong
+        for process, incarnation in self._forks_told:
+            if process.alive and process.engine.current == incarnation:
+                return f"{process.machine.name} was told of a fork, and goes on in {incarnation[:6]}"
+        for machine, lives in self._set_back:
+            for incarnation, last in lives.items():
+                noticed = any((kind, incarnation) in self.time.alarms for kind in CLONE_ALARMS)
+                noticed = noticed or ("two_connections", machine.agent) in self.time.alarms
+                if centre.acked(incarnation) > last and not noticed:
+                    return f"{machine.name} was set back in {incarnation[:6]} to {last}, and nobody noticed"
+        return None
+
+    def _unsettled_at(self, machine: "Machine", process: "Process") -> str | None:
+        """Promises 3, 9 and 10 for one journal."""
+        time = self.time
+        rows = process.reader.recent(100_000)
+        if rows and process.engine.history != time.histories[-1]:
+            return f"{machine.name} is in another history than central"
+        held = {row.event.id for row in rows}
+        for name in machine.told:
+            if name not in held and name not in machine.pruned:
+                return f"{machine.name} no longer has {name}"
+        for name in machine.pruned:
+            if name not in time.movements and name not in time.aside and name not in self.excused:
+                return f"{machine.name} forgot {name}, and central does not have it"
+        for row in rows:
+            name = row.event.id
+            if row.outcome is None:
+                return f"{machine.name} has no verdict on {name}"
+            if row.outcome == "conflict":
+                if name not in time.aside and name not in time.movements:
+                    return f"{name} was a conflict, and central kept nothing of it"
+            elif name not in time.movements:
+                return f"{name} was {row.outcome}, and central does not have it"
+            elif time.movements[name] != (row.outcome, row.movement) and not self._may_differ():
+                return f"{name} is {time.movements[name]} at central, {(row.outcome, row.movement)} at {machine.name}"
+        return None
+
+    def _may_differ(self) -> bool:
+        """Whether a verdict may be one of a central that is gone: it went back unnoticed, or to a copy that nobody
+        had recorded, and had called safe what it lost. The event is booked once all the same.
+        """
+        return self.lossy or self.time.histories[-1] in self.doubtful
+
+
+def _hello_line(body: dict[str, Any]) -> str:
+    lives = [
+        f"{one['incarnation'][:6]}:{one['first_kept']}-{one['last_sequence']}/{one['acked']}"
+        for one in body["incarnations"]
+    ]
+    return f"{body['nonce'][:6]} {(body['history'] or '-')[:9]} {' '.join(lives)}"

@@ -1,0 +1,285 @@
+"""What has to be true of central after each of its transactions, and of each of its answers.
+
+The idea: this module keeps its own account of what central wrote, read from its tables directly, and shares no code
+with what it watches. When central's database goes back, so does the account.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from central.ledger.commands import AnswerHello, BookBatch
+from sync.messages import Ack, Hello
+
+if TYPE_CHECKING:
+    from tests.simulation.centre import Backup
+    from tests.simulation.world import World
+
+KEEPS_NONE: Final = ("supplier", "customer", "written_off", "adjustment", "variance", "outside")
+_MOVEMENTS: Final = "SELECT rowid, event_id, outcome, number, incarnation, sequence, event FROM movement"
+_DELIVERIES: Final = "SELECT rowid, incarnation, sequence, event_id FROM delivery"
+# `two_connections` is no proof: a hello of an earlier life that is delivered late raises it too.
+CLONE_ALARMS: Final = ("fork", "cloned_agent", "agent_set_back")
+
+
+class Violation(Exception):
+    """A promise was broken; the text says how."""
+
+
+@dataclass
+class Timeline:
+    """What central's database holds, as told by its rows; it goes back when the database does."""
+
+    acked: dict[str, int] = field(default_factory=dict)
+    places: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Which id came first in each place."""
+    lost: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    movements: dict[str, tuple[str, int | None]] = field(default_factory=dict)
+    """Outcome and number of each id."""
+    aside: set[str] = field(default_factory=set)
+    alarms: set[tuple[str, str]] = field(default_factory=set)
+    predecessors: dict[str, str] = field(default_factory=dict)
+    histories: tuple[str, ...] = ("history-0",)
+    seen: tuple[int, ...] = (0, 0, 0, 0)
+    """The last rows of movement, delivery, set_aside and discrepancy that were looked at."""
+
+    def copy(self) -> "Timeline":
+        return Timeline(
+            dict(self.acked), dict(self.places), {key: list(value) for key, value in self.lost.items()},
+            dict(self.movements), set(self.aside), set(self.alarms), dict(self.predecessors), self.histories,
+            self.seen,
+        )  # fmt: skip
+
+    def covered(self, incarnation: str, sequence: int) -> bool:
+        """Whether central knows what became of this place."""
+        if (incarnation, sequence) in self.places:
+            return True
+        return any(first <= sequence <= last for first, last in self.lost.get(incarnation, ()))
+
+
+@dataclass
+class Meant:
+    """What an event has to do to the books."""
+
+    outcomes: tuple[str, ...]
+    stock: int | None
+    """By how much the stock grows when it is booked."""
+
+
+class Watch:
+    """Central's side of one run."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.meant: dict[str, Meant] = {}
+        self.time = Timeline()
+        self.cloned = False
+        """Two programs may have claimed one place, or one was set back: alarms and conflicts are due."""
+        self.excused: set[str] = set()
+        """Pruned when nobody had recorded a backup, and lost with central's disk."""
+        self.lossy = False
+        """Central was restored from a copy that nobody had recorded."""
+        self.restored_once = False
+        self.doubtful: set[str] = set()
+        """Histories that central went back in without noticing: what they said is not held against each other."""
+        self._given: dict[tuple[str, str, int, str], tuple[str, int | None]] = {}
+
+    def restored(self, backup: "Backup", *, told: bool) -> None:
+        """Central is what it was. Of what agents have forgotten, a recorded backup must lack nothing."""
+        self.time, self.restored_once = backup.timeline.copy(), True
+        self.lossy = self.lossy or not backup.mark
+        if not told:
+            self.doubtful.add(self.time.histories[-1])
+        self.world.trace("central is restored", "told" if told else "untold", "to", self.time.histories[-1])
+        for machine in self.world.machines:
+            for name in machine.pruned:
+                if name not in self.time.movements and name not in self.time.aside:
+                    if backup.mark:
+                        raise Violation(
+                            f"{machine.name} forgot {name}, and the restored central does not have it"
+                        )
+                    self.excused.add(name)
+
+    # --- its transactions -----------------------------------------------------------------------------------
+
+    def committed(self, commands: Sequence[Any], results: Sequence[Any]) -> None:
+        """Look at what a transaction left. Without results it may not have been committed at all."""
+        before, time = self.time.acked, self.time
+        self.look()
+        self._check_cursors(before)
+        for command, result in zip(commands, results, strict=False):
+            if isinstance(command, BookBatch):
+                self._check_batch(command, result)
+            elif isinstance(command, AnswerHello):
+                self._check_hello(command.hello, result, before)
+        if len(time.histories) > 1 and not self.restored_once:
+            raise Violation("central began a new history, and nothing had happened to it")
+        alarms = [] if self.cloned else [alarm for alarm in time.alarms if alarm[0] in CLONE_ALARMS]
+        if alarms:
+            raise Violation(f"a false alarm: {alarms}")
+        if time.lost and not (self.lossy or self.cloned):
+            raise Violation(f"a lost range, and nothing was lost: {time.lost}")
+
+    def look(self) -> None:
+        """Read what central has written since."""
+        time, rows, seen = self.time, self.world.centre.rows, self.time.seen
+        fresh = rows(f"{_MOVEMENTS} WHERE rowid > ? ORDER BY rowid", seen[0])
+        for _, name, outcome, number, incarnation, sequence, event in fresh:
+            if name not in self.meant:
+                raise Violation(f"central booked {name}, which nobody recorded")
+            misread = event == "void" and self.world.counts["misread"]
+            if outcome not in self.meant[name].outcomes and not misread:
+                due = self.meant[name].outcomes
+                raise Violation(f"central's verdict on {name} is {outcome}: {due} was due")
+            time.movements[name] = (outcome, number)
+            self._hold((incarnation, sequence), name)
+        delivered = rows(f"{_DELIVERIES} WHERE rowid > ? ORDER BY rowid", seen[1])
+        for _, incarnation, sequence, name in delivered:
+            self._hold((incarnation, sequence), name)
+        aside = rows("SELECT id, event_id FROM set_aside WHERE id > ? ORDER BY id", seen[2])
+        time.aside.update(name for _, name in aside)
+        noted = rows("SELECT id, kind, key FROM discrepancy WHERE id > ? ORDER BY id", seen[3])
+        for _, kind, key in noted:
+            time.alarms.add((kind, key))
+            if kind == "lost_range":
+                incarnation, _, span = key.partition(":")
+                first, last = map(int, span.split("-"))
+                time.lost.setdefault(incarnation, []).append((first, last))
+        self._look_at_histories()
+        if fresh:
+            self._check_books(seen[0])
+        found = (fresh, delivered, aside, noted)
+        time.seen = tuple(rows[-1][0] if rows else last for rows, last in zip(found, seen, strict=True))
+
+    def _look_at_histories(self) -> None:
+        time = self.time
+        histories = self.world.centre.rows("SELECT id, cause FROM history ORDER BY ordinal")
+        for place, (_, cause) in enumerate(histories[len(time.histories) :], len(time.histories)):
+            if cause == "rolled_back" and not any(name in self.doubtful for name, _ in histories[:place]):
+                raise Violation("central began a new history, for it had gone back; and it had not")
+        time.histories = tuple(name for name, _ in histories)
+
+    def _hold(self, place: tuple[str, int], name: str) -> None:
+        holder = self.time.places.setdefault(place, name)
+        if holder != name:
+            raise Violation(f"the place {place} was {holder}'s, and central gave it to {name}")
+
+    def _check_books(self, above: int) -> None:
+        """Balances are the fold of the entries, and each event moved once what it says."""
+        rows = self.world.centre.rows
+        folded = {
+            tuple(row[:5]): row[5]
+            for row in rows(
+                "SELECT site, sku, location, state, lot, sum(delta) FROM entry WHERE book = 'physical'"
+                " GROUP BY site, sku, location, state, lot"
+            )
+        }
+        if sum(folded.values()):
+            raise Violation("the entries of the physical book do not add up to zero")
+        kept = {
+            tuple(row[:5]): row[5]
+            for row in rows("SELECT site, sku, location, state, lot, quantity FROM balance")
+        }
+        ours = {key: value for key, value in folded.items() if key[3] not in KEEPS_NONE and value}
+        if ours != {key: value for key, value in kept.items() if value}:
+            raise Violation(f"balances {kept} are not the sum of their entries {ours}")
+        for name, grown in rows(
+            "SELECT m.event_id, sum(CASE WHEN e.book = 'physical' AND e.state = 'stock' THEN e.delta ELSE 0 END)"
+            " FROM movement m LEFT JOIN entry e ON e.movement = m.number WHERE m.rowid > ? AND m.number IS NOT NULL"
+            " GROUP BY m.event_id", above,
+        ):  # fmt: skip
+            if grown != self.meant[name].stock:
+                raise Violation(f"{name} changed the stock by {grown}, and says {self.meant[name].stock}")
+
+    def _check_cursors(self, before: dict[str, int]) -> None:
+        """Promise 6. Within the database as it is, `acked` only rises, and never over a hole."""
+        time = self.time
+        now = dict(self.world.centre.rows("SELECT incarnation, acked FROM cursor ORDER BY incarnation"))
+        for incarnation, acked in before.items():
+            if now.get(incarnation, 0) < acked:
+                raise Violation(
+                    f"acked of {incarnation[:6]} went back from {acked} to {now.get(incarnation)}"
+                )
+        for incarnation, acked in now.items():
+            for sequence in range(before.get(incarnation, 0) + 1, acked + 1):
+                if not time.covered(incarnation, sequence):
+                    raise Violation(f"acked of {incarnation[:6]} is {acked}, and central has no {sequence}")
+        time.acked = now
+
+    def _check_batch(self, batch: BookBatch, ack: Any) -> None:
+        """Each event answered has its place, its verdict stands in the tables, and a fork is told."""
+        time, forked = self.time, False
+        assert isinstance(ack, Ack), ack
+        for event, verdict in zip(batch.events, ack.verdicts, strict=False):
+            place = (event.incarnation, event.number)
+            if (verdict.sequence, verdict.id) != (event.number, event.id):
+                raise Violation(f"the verdict on {event.id} stands under {verdict.id}")
+            if event.number > ack.acked:
+                raise Violation(f"a verdict on {event.id}, and acked is below it")
+            forked = forked or time.places.get(place) != event.id
+            if verdict.outcome == "conflict":
+                if event.id not in time.aside or not self.cloned:
+                    raise Violation(f"a conflict about {event.id}, which nobody contradicts")
+            elif time.movements.get(event.id) != (verdict.outcome, verdict.movement):
+                raise Violation(f"the verdict on {event.id} is not what is booked: {verdict}")
+            told = event.data.get("previous")
+            if event.number == 1 and isinstance(told, dict):
+                time.predecessors[event.incarnation] = told["incarnation"]
+                self._check_siblings(told["incarnation"])
+        if forked and (ack.problem != "fork" or ("fork", batch.events[0].incarnation) not in time.alarms):
+            raise Violation(f"a fork of {batch.events[0].incarnation[:6]}, and nobody was told")
+
+    def _check_siblings(self, predecessor: str) -> None:
+        named = [one for one, other in self.time.predecessors.items() if other == predecessor]
+        if len(named) > 1 and ("cloned_agent", predecessor) not in self.time.alarms:
+            raise Violation(f"{len(named)} incarnations follow {predecessor[:6]}, and there is no alarm")
+
+    def _check_hello(self, hello: Hello, acks: Any, before: dict[str, int]) -> None:
+        """Every listed incarnation is answered; what the hello proves is noticed."""
+        time = self.time
+        if [(ack.incarnation, ack.nonce) for ack in acks] != [
+            (one.incarnation, hello.nonce) for one in hello.incarnations
+        ]:
+            raise Violation("a hello was not answered for each incarnation that it lists")
+        for listed in hello.incarnations[:-1]:
+            is_back = listed.last_sequence < before.get(listed.incarnation, 0)
+            if is_back and ("agent_set_back", listed.incarnation) not in time.alarms:
+                name = listed.incarnation[:6]
+                raise Violation(f"{hello.agent} was set back in {name}, and there is no alarm")
+        if acks[0].history == hello.history:
+            for listed in hello.incarnations:
+                if listed.acked > time.acked.get(listed.incarnation, 0):
+                    raise Violation("an agent knows more than central, and the history goes on")
+
+    def answered(self, agent: str, ack: Ack) -> None:
+        """What leaves central is in its tables, and was never said otherwise."""
+        time, history = self.time, ack.history
+        self.world.trace("  ack", agent, _ack_line(ack))
+        if history == time.histories[-1] and ack.acked > self.world.centre.acked(ack.incarnation):
+            raise Violation(f"{agent} is told acked {ack.acked}, which is not durable")
+        if ack.safe > ack.acked:
+            raise Violation(f"{agent} is told that {ack.safe} are safe and {ack.acked} are known")
+        for backup in self.world.centre.backups:
+            kept = backup.timeline.acked.get(ack.incarnation or "", 0)
+            if backup.mark and history == time.histories[-1] and ack.safe > kept:
+                raise Violation(f"{agent} is told that {ack.safe} are safe, and a backup has {kept}")
+        if history in self.doubtful:
+            return
+        for verdict in ack.verdicts:
+            name = (history, ack.incarnation or "", verdict.sequence, verdict.id)
+            given = self._given.setdefault(name, (verdict.outcome, verdict.movement))
+            if given == ("conflict", None) and verdict.id in time.movements:
+                continue  # it was entered in a place of its own since, and has the verdict that it got there
+            if given != (verdict.outcome, verdict.movement):
+                raise Violation(f"the verdict on {verdict.id} was {given} and is {verdict}")
+
+
+def _ack_line(ack: Ack) -> str:
+    verdicts = " ".join(f"{one.sequence}:{one.id}:{one.outcome}:{one.movement}" for one in ack.verdicts)
+    problem = "" if ack.problem is msgspec.UNSET else f" {ack.problem}"
+    return (
+        f"{ack.history[:9]} {(ack.nonce or '-')[:6]} {(ack.incarnation or '-')[:6]} acked {ack.acked} safe {ack.safe}"
+        f" window {ack.window}{problem} {verdicts}"
+    )
