@@ -383,6 +383,16 @@ async def test_a_left_incarnation_is_pruned_over_its_missing_places(opened: Open
     assert (kept.pruned, kept.events, kept.held) == (((old, 12),), 4, 4)
 
 
+async def test_what_lacks_a_verdict_below_safe_is_entered_elsewhere_too(opened: Opened) -> None:
+    journal = await opened()
+    await journal.append([draft() for _ in range(6)])
+    old = journal.incarnation
+    await settle(journal, 1, 1)
+    await settle(journal, 3, 6)
+    left, new = await journal.reenter(old)
+    assert (left.first_kept, left.last, new.last, journal.queued) == (1, 6, 1, 1)
+
+
 async def test_the_original_beside_a_void_goes_with_it(opened: Opened, tmp_path: Path) -> None:
     journal = await opened()
     await journal.append([draft() for _ in range(2)])
