@@ -88,6 +88,11 @@ def median(samples: Sequence[float]) -> float:
     return statistics.median(samples)
 
 
+def middle(rounds: Sequence[Figure]) -> Figure:
+    """Of the same figure, measured several times: the one with the middle ratio."""
+    return sorted(rounds, key=lambda figure: figure.ratio)[len(rounds) // 2]
+
+
 def machine() -> str:
     """Where it was measured, in a line."""
     return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
