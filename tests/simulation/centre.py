@@ -88,6 +88,11 @@ class _Connection(sqlite3.Connection):
         if self.in_transaction:
             self.execute("COMMIT")
 
+    def close(self) -> None:
+        """SQLAlchemy lets go of a connection whose commit was cut; the database stays in memory."""
+        if self.in_transaction:
+            self.rollback()
+
 
 def connection() -> _Connection:
     """A new one."""

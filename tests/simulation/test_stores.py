@@ -147,7 +147,7 @@ def _short_logs() -> Iterator[None]:
 
 
 @given(operations=st.lists(OPERATION, min_size=1, max_size=12))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 def test_a_store_in_memory_and_a_store_in_a_file_are_the_same_at_every_commit(
     operations: list[tuple[str, Any]],
 ) -> None:
