@@ -156,7 +156,9 @@ class Ledger:
         if not taken:
             raise LedgerBusy(f"{waiting} commands are waiting; try again in a moment")
         try:
-            return await asyncio.wait_for(future, timeout_s)
+            # Not wait_for: Python 3.11's gives the answer to who was cancelled meanwhile, and loops go on for ever.
+            async with asyncio.timeout(timeout_s):
+                return await future
         except TimeoutError:
             detail = (
                 f"no answer within {timeout_s:g} s; it may still be carried out: ask again with the same key"
