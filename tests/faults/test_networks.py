@@ -98,3 +98,37 @@ async def test_bytes_that_are_spoiled_under_tls_end_the_connection_and_none_is_b
         finally:
             await proxy.close()
             broker.close()
+
+
+async def test_bytes_that_are_spoiled_without_tls_stop_nobody_for_long(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    """Plain MQTT has no checksum: what was said meanwhile may be believed as it came. What is said later is right."""
+    broker = Broker()
+    proxy = Proxy(broker.port, seed=3)
+    try:
+        broker.start()
+        await proxy.start()
+        async with warehouse(nursery, tmp_path, proxy.url, docks=2) as (central, docks):
+            proxy.becomes(Weather(spoil=0.05))
+            while proxy.spoils < 15:
+                await asyncio.gather(*(dock.scan(10) for dock in docks))
+            proxy.becomes(Weather())
+            for dock in docks:
+                await dock.settled()
+            before = {lot for dock in docks for lot in dock.sent}
+            await asyncio.gather(*(dock.scan(20) for dock in docks))
+            for dock in docks:
+                await dock.settled()
+            books = central.books()
+            for lot, event_id in (
+                (lot, id_) for dock in docks for lot, id_ in dock.ok.items() if lot not in before
+            ):
+                assert [one for one, _ in books.events[lot]] == [event_id]
+                assert books.balances[lot] == 1
+            assert not books.problems
+            spoiled = [lot for lot in before if len(books.events.get(lot, ())) != 1]
+            print(f"{proxy.spoils} bits spoiled in {len(before)} scans, {len(spoiled)} not booked as told")
+    finally:
+        await proxy.close()
+        broker.close()

@@ -27,7 +27,7 @@ from tests.support.broker import Broker
 from tests.support.wait import eventually_async
 
 AGENT_STARTS_S = 0.5  # one of four agents dies so early: while it opens its journal, or says its first hello
-AGENT_WORKS_S = 0.5  # the others live so long at most after their page was there: they scan, drain, are told
+AGENT_WORKS_S = 0.8  # the others live so long at most after their page was there: they scan, drain, are told
 CENTRAL_LIVES_S = 2.0
 PACE_S = 0.004  # between two scans of one dock
 HEAL_S = 600.0
@@ -100,10 +100,19 @@ class Torture:
     async def _kill_central(self) -> None:
         while self.central_killed < self.options.central_kills:
             await self.central.start(wait=False, constants={})
+            while self._share(self.central_killed, "central_kills") > self._share(
+                self.agents_killed, "agent_kills"
+            ):
+                await asyncio.sleep(0.05)  # both are done at the same time
             await asyncio.sleep(self.chance.random() * CENTRAL_LIVES_S)
             await self.central.kill()
             self.central_killed += 1
         await self.central.start(constants={})
+
+    def _share(self, done: int, what: str) -> float:
+        """How much of it is done; all, if nothing was wanted."""
+        wanted: int = getattr(self.options, what)
+        return done / wanted if wanted else 1.0
 
     async def _count(self, heal_s: float) -> int:
         books = await asyncio.to_thread(self.central.books)
