@@ -376,6 +376,7 @@ class Store:
             self._begin_incarnation()
             unsettled = [life.safe, life.settled, *([life.conflict_from - 1] if life.conflict_from else [])]
             which = f"outcome IS NULL OR outcome = {CONFLICT} OR key > {life.base + life.safe}"
+            life.conflict_from = 0  # what comes to be in conflict later stays there
             self._move(life, min(unsettled), which)
         for life in left:
             self._move(life, life.settled, "outcome IS NULL")
@@ -396,7 +397,7 @@ class Store:
                 [(new[0], old[0]) for old, new in zip(rows, entered, strict=True)],
             )
             key, moved = rows[-1][0], moved + len(rows)
-        life.judged, life.conflict_from = life.last, 0
+        life.judged = life.last
         life.holes.remove(1, life.last)
         lives.took_out(self._raw, life, moved)
 

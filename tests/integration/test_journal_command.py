@@ -75,7 +75,9 @@ def test_each_command_works_beside_an_agent_and_after_it_was_killed(
     assert [event["data"]["sku"] for event in json.loads(target.read_text())] == ["MILK", "LAMP", "MILK"]
     assert target.stat().st_mode & 0o777 == 0o666 & ~_umask()
     agent.start()  # what looked at the file meanwhile left nothing in its way
-    assert agent.scan("dock", MILK)["outcome"] in ("ok", "duplicate")
+    assert agent.scan("dock", MILK)["outcome"] == "ok"
+    metrics = agent.get("/metrics").decode()
+    assert "tallyman_journal_events 3.0" in metrics and "tallyman_journal_pruned 0.0" in metrics
 
 
 def _umask() -> int:

@@ -393,6 +393,22 @@ async def test_what_lacks_a_verdict_below_safe_is_entered_elsewhere_too(opened: 
     assert (left.first_kept, left.last, new.last, journal.queued) == (1, 6, 1, 1)
 
 
+async def test_what_comes_to_be_in_conflict_in_a_left_incarnation_stays_there_and_is_known(
+    opened: Opened,
+) -> None:
+    journal = await opened()
+    await journal.append([draft("a"), draft("b")])
+    old = journal.incarnation
+    await settle(journal, 1, 2)
+    await journal.reenter(old)
+    await journal.record(Record(history="H2", forget_above=((old, 0),)))
+    conflict = Verdict(sequence=1, id="a", outcome="conflict", reason="taken")
+    await journal.record(Record(verdicts=((old, conflict),)))
+    left, new = await journal.reenter(old)
+    assert (left.first_kept, left.last, new.last) == (1, 2, 1)
+    assert journal._store._lives[old].conflict_from == 1
+
+
 async def test_the_original_beside_a_void_goes_with_it(opened: Opened, tmp_path: Path) -> None:
     journal = await opened()
     await journal.append([draft() for _ in range(2)])
@@ -636,7 +652,12 @@ class Model:
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_happens_what_is_known_of_the_events_is_what_they_say(tmp_path: Path, seed: int) -> None:
     model = Model(tmp_path / "journal.db", seed)
-    steps = [model.append] * 6 + [model.settle] * 6 + [model.keep] * 4 + [model.forget, model.forget, model.reenter]
+    steps = (
+        [model.append] * 6
+        + [model.settle] * 6
+        + [model.keep] * 4
+        + [model.forget, model.forget, model.reenter]
+    )
     steps += [model.fail, model.restart, model.settle_all]
     for number in range(60):
         model.random.choice(steps)()
