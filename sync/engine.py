@@ -264,11 +264,14 @@ class Engine:
         """Time has passed."""
         if not self.online:
             return []
-        if self._unanswered():
-            return self._repeat_hello(now) if now >= self._hello_at else []
-        if self.queued and now >= self._moved_at + self._stall_s:
+        unanswered = self._unanswered()
+        # One incarnation that is never answered must not keep the others from being sent again.
+        waiting = any(stream.may_send and stream.lacking for stream in self.streams.values())
+        if now >= self._moved_at + self._stall_s and (waiting if unanswered else self.queued):
             self._stall_s = min(self._stall_s * 2, STALL_MOST_S)
             return self._hello(now)
+        if unanswered:
+            return self._repeat_hello(now) if now >= self._hello_at else []
         return self._hello(now, keep_sending=True) if now >= self._periodic_at else []
 
     def read(self, asked: Read, batches: Sequence[Batch]) -> list[Action]:
@@ -286,14 +289,15 @@ class Engine:
         ):  # it was let go of, and nobody has told: the next hello does
             stream.first_kept = max(stream.first_kept, begins)
         actions: list[Action] = []
-        following = asked.first
+        following, narrow = asked.first, False
         for batch in batches:
             stream.settle_run(following, batch.first - 1)
             following = batch.last + 1
             if not stream.todo.covers(batch.first, batch.last):
                 continue  # part of it was settled while it was read; the rest is asked for again
-            if batch.last - batch.first >= self._room():
-                continue  # central has narrowed the window meanwhile
+            narrow = narrow or batch.last - batch.first >= self._room()
+            if narrow:
+                continue  # central has narrowed the window meanwhile, and nothing overtakes what has to wait
             stream.sent(batch)
             self._batches[batch.name] = (stream.incarnation, batch.first, batch.last)
             actions.append(Publish("events", batch.payload))

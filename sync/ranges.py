@@ -11,15 +11,12 @@ from collections.abc import Iterable, Iterator
 def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
     """The same numbers as sorted runs `first … last`, both included."""
     found: list[tuple[int, int]] = []
-    first = last = None
     for number in sorted(set(numbers)):
-        if last is not None and number == last + 1:
-            last = number
-            continue
-        if first is not None and last is not None:
-            found.append((first, last))
-        first = last = number
-    return found if first is None or last is None else [*found, (first, last)]
+        if found and number == found[-1][1] + 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
 
 
 class Ranges:

@@ -293,7 +293,9 @@ def unreadable(path: Path, error: sqlite3.Error) -> JournalError:
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         advice = f"Run this as the user that the agent runs as (this is uid {os.geteuid()})"
     elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        advice = "It is damaged. Copy its directory to a safe place; the agent says at its start what can be done"
+        advice = (
+            "It is damaged. Copy its directory to a safe place; the agent says at its start what can be done"
+        )
     else:
         advice = "Check the disk"
     return JournalError(f"{path}: the journal cannot be read ({error}). {advice}")

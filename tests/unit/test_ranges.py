@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.ranges import Ranges
+from sync.ranges import Ranges, runs
 
 step = st.tuples(st.sampled_from(["add", "remove"]), st.integers(1, 40), st.integers(0, 12))
 operations = st.lists(step, max_size=40)
@@ -41,3 +41,17 @@ def test_a_copy_is_a_set_of_its_own() -> None:
     assert original != [(1, 5), (9, 9)]
     with pytest.raises(TypeError):
         hash(original)
+
+
+@given(st.lists(st.integers(1, 30)))
+def test_runs_are_the_same_numbers(numbers: list[int]) -> None:
+    found = runs(numbers)
+    assert [n for first, last in found for n in range(first, last + 1)] == sorted(set(numbers))
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(found))
+
+
+@given(st.sets(st.integers(1, 20)), st.integers(1, 20), st.integers(1, 20))
+def test_what_is_covered_is_in_it_whole(numbers: set[int], first: int, last: int) -> None:
+    if first <= last:
+        covered = Ranges((n, n) for n in numbers).covers(first, last)
+        assert covered == (set(range(first, last + 1)) <= numbers)
