@@ -237,9 +237,11 @@ class Consumer:
     async def _try(self, batch: BookBatch) -> None:
         try:
             ack = await self._book(batch)
-            if not above_gap(batch, ack.acked):
-                self._answers.send(batch.agent, ack)
-                await self._go_on(ack)
+            if above_gap(batch, ack.acked):
+                self._parking.passed(batch.events[0].incarnation, history=ack.history, acked=ack.acked)
+                return
+            self._answers.send(batch.agent, ack)
+            await self._go_on(ack)
         except Exception:  # noqa: BLE001 (as for a message: it is dropped when it is too old, and its agent sends it again)
             self.counts["failed"] += 1
             _log.exception("a parked batch could not be booked", agent=batch.agent)

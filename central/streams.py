@@ -7,7 +7,7 @@ three (acked, holders, known ids) every answer follows. Source of the rules: doc
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from sync.messages import Event, Hello, ListedIncarnation
 
@@ -106,13 +106,28 @@ def rolled_back(last_sequence: int, acked: int) -> bool:
     return last_sequence < acked
 
 
+RETURNS: Final = 2  # one may be a message that came late; two lives that take turns go on doing so
+
+
 def returned(speaks: str, current: str | None, first_seen: Mapping[str, int]) -> bool:
-    """An older life of an agent speaks after a younger one: two processes share its id, or it was set back while it
-    ran. `first_seen` (any rising number) of the incarnations known.
+    """An older life of an agent speaks after a younger one: two processes share its id, or its message came late.
+    `first_seen` (any rising number) of the incarnations known.
     """
     if current is None or current == speaks or speaks not in first_seen or current not in first_seen:
         return False
     return first_seen[speaks] < first_seen[current]
+
+
+def two_speak(returns: int) -> bool:
+    """So many times since a new life began an older one has spoken after a younger one: nothing came late there."""
+    return returns >= RETURNS
+
+
+def connected_again(*, older: bool, connection: int, highest: int) -> bool:
+    """Whether an older life has connected after a younger one: in one journal the number rises with every connect, so
+    what merely came late has a lower one. `highest`: of the states seen so far.
+    """
+    return older and connection > highest
 
 
 def safe_part(acked: int, backed_up: int, *, backups: bool) -> int:
@@ -138,7 +153,7 @@ class Greeting:
     rolled_back: tuple[ListedIncarnation, ...]
     """Past incarnations that end below central's `acked`."""
     returned: bool
-    """An older life of this agent speaks after a younger one."""
+    """An older life of this agent speaks after a younger one; see `two_speak`."""
 
 
 def judge_hello(

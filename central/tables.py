@@ -66,6 +66,7 @@ agent = sa.Table(
     _number("connection", 0),  # the highest seen in its state messages
     _text("state", nullable=True),  # its last state message, JSON
     _number("state_us", nullable=True),
+    _number("returns", 0),  # how often an older life spoke after a younger one
 )
 
 cursor = sa.Table(

@@ -390,13 +390,14 @@ def answer_hello(books: Books, command: AnswerHello) -> Finish:
     for listed in greeting.rolled_back:
         acked = known[listed.incarnation].acked
         _alarm_set_back(books, hello.agent, listed.incarnation, listed.last_sequence, acked)
-    if greeting.returned:
-        _alarm_two(books, hello.agent, site)
     speaks = hello.incarnations[-1].incarnation
+    row = agent or AgentRow(site)
+    returns = (row.returns if speaks in known else 0) + greeting.returned
     row = replace(
-        agent or AgentRow(site),
-        site=site, software=software, incarnation=speaks, hello_us=books.now_us,
-    )  # fmt: skip
+        row, site=site, software=software, incarnation=speaks, hello_us=books.now_us, returns=returns
+    )
+    if greeting.returned and streams.two_speak(returns):
+        _alarm_two(books, hello.agent, site)
     if hello.history is None:  # a new journal counts its connections anew
         row = replace(row, connection=0)
     books.agents.put(hello.agent, row)
@@ -428,6 +429,7 @@ def record_state(books: Books, command: RecordState) -> Finish:
         books.agents.put(
             command.agent, replace(row, connection=state.connection, state=text, state_us=books.now_us)
         )
-        if older and not command.retained:
+        again = streams.connected_again(older=older, connection=state.connection, highest=row.connection)
+        if again and not command.retained:
             _alarm_two(books, command.agent, site)
     return lambda _numbers: Done({"ignored": ignored})

@@ -188,6 +188,8 @@ class AgentRow:
     connection: int = 0
     state: str | None = None
     state_us: int | None = None
+    returns: int = 0
+    """How often an older life spoke after a younger one, since a new life began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,9 +323,9 @@ class Books:
         self.units: Rows[str, Unit] = Rows(undo)
         self.bins: Rows[Bin, Mapping[str, int]] = Rows(undo)
         self.tasks: Rows[str, Task] = Rows(undo)
+        self.leases: Rows[str, Lease] = Rows(undo)
         self.shelved: Rows[Shelf, tuple[Shelved, ...]] = Rows(undo)
         self.movements: Rows[str, Movement] = Rows(undo)
-        self.leases: Rows[str, Lease] = Rows(undo)
         self.corrections: Rows[str, frozenset[str]] = Rows(undo)
 
     def lines_of(self, document: str) -> list[tuple[Line, Totals]]:

@@ -78,8 +78,9 @@ def cursor(row: Any) -> Cursor:
 def agent(row: Any) -> AgentRow:
     """What an agent last said."""
     return AgentRow(
-        row.site, row.software, row.incarnation, row.hello_us, row.connection, row.state, row.state_us
-    )
+        row.site, row.software, row.incarnation, row.hello_us, row.connection, row.state, row.state_us,
+        row.returns,
+    )  # fmt: skip
 
 
 def answered(row: Any) -> Answered:

@@ -108,6 +108,7 @@ class Scribe:
                 "connection": row.connection,
                 "state": row.state,
                 "state_us": row.state_us,
+                "returns": row.returns,
             },
         )
         self._save(
@@ -265,7 +266,6 @@ class Scribe:
                 "lot": row.lot,
                 "status": row.status,
                 "changed_us": row.changed_us,
-            },
                 "holder": row.holder,
             },
         )
@@ -277,6 +277,7 @@ class Scribe:
                 "site": row.site,
                 "takes": json.dumps(row.takes),
                 "until_us": row.until_us,
+            },
         )
 
     def _reference(self) -> bool:

@@ -457,49 +457,6 @@ async def test_clones_and_rollbacks_raise_an_alarm(books: Books) -> None:
     assert two in books.open_discrepancies()
 
 
-async def test_an_older_life_that_connects_again_raises_an_alarm(books: Books) -> None:
-    def state(stream: Stream, connection: int, status: str = "online", *, retained: bool = False) -> Any:
-        said = State(status=status, connection=connection, incarnation=stream.incarnation, site="lej1",
-                     queued=0, oldest_queued_at=None, devices=[])  # type: ignore[arg-type]  # fmt: skip
-        return RecordState("dock-2", said, retained)
-
-    left, right = Stream(), Stream()
-    for connection, stream in enumerate((left, right), 6):
-        await books.do(state(stream, connection))
-        await books.do(hello((stream.incarnation, 1, 0, 0)))
-    for late in (state(left, 6), state(left, 7), state(left, 8, retained=True), state(left, 9, "offline")):
-        await books.do(late)
-    assert books.open_discrepancies() == []
-    await books.do(state(left, 9))
-    assert books.open_discrepancies() == [("two_connections", "dock-2")]
-
-
-async def test_the_last_will_of_a_life_before_does_not_hide_a_new_journal(books: Books) -> None:
-    """A new journal counts its connections anew."""
-    old, new = Stream(), Stream()
-    await books.do(hello((old.incarnation, 1, 0, 0), history="h"))
-
-    def state(stream: Stream, connection: int, status: str) -> Any:
-        said = State(status=status, connection=connection, incarnation=stream.incarnation, site="lej1",
-                     queued=0, oldest_queued_at=None, devices=[])  # type: ignore[arg-type]  # fmt: skip
-        return RecordState("dock-2", said)
-
-    assert not (await books.do(state(old, 81, "online"))).body["ignored"]
-    await books.do(hello((new.incarnation, 1, 0, 0)))
-    assert (await books.do(state(old, 81, "offline"))).body["ignored"]
-    assert not (await books.do(state(new, 1, "online"))).body["ignored"]
-
-
-async def test_of_incarnations_that_one_hello_lists_the_later_one_is_the_younger(books: Books) -> None:
-    """Also for a central that never heard of either before."""
-    old, new = Stream(), Stream()
-    await books.do(hello((old.incarnation, 1, 0, 0), (new.incarnation, 1, 0, 0)))
-    for _ in range(2):
-        await books.do(hello((old.incarnation, 1, 0, 0)))
-        await books.do(hello((new.incarnation, 1, 0, 0)))
-    assert ("two_connections", "dock-2") in books.open_discrepancies()
-
-
 # --- what nobody registered -----------------------------------------------------------------------
 
 

@@ -13,10 +13,13 @@ from central.streams import (
     Previous,
     Ruling,
     Step,
+    connected_again,
     judge_batch,
     judge_hello,
     previous_of,
     rolled_back,
+    safe_part,
+    two_speak,
 )
 from sync.messages import Hello, ListedIncarnation
 from tests.support.ledger import Stream
@@ -204,3 +207,30 @@ def test_an_older_life_that_speaks_after_a_younger_one_is_a_second_process(
     current: str | None, first_seen: dict[str, int], returned: bool
 ) -> None:
     assert judge(hello((NEW, 1, 4, 0)), current=current, first_seen=first_seen).returned is returned
+
+
+def test_one_return_may_be_a_message_that_came_late_and_two_are_a_second_process() -> None:
+    assert [two_speak(returns) for returns in range(4)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("older", "connection", "again"), [(True, 8, True), (True, 7, False), (True, 6, False), (False, 8, False)]
+)
+def test_an_older_life_with_a_new_connection_is_a_second_process(
+    older: bool, connection: int, again: bool
+) -> None:
+    """What came late has a lower number, and what came twice the same."""
+    assert connected_again(older=older, connection=connection, highest=7) is again
+
+
+# --- backups --------------------------------------------------------------------------------------
+
+
+def test_safe_is_what_is_backed_up_and_never_above_acked() -> None:
+    assert safe_part(7, 5, backups=True) == 5
+    assert safe_part(7, 9, backups=True) == 7
+    assert safe_part(7, 0, backups=True) == 0
+
+
+def test_without_backups_all_of_it_is_called_safe() -> None:
+    assert safe_part(7, 0, backups=False) == 7

@@ -1,4 +1,4 @@
-"""Backups that are counted on, and how much of each stream every one of them holds."""
+"""Backups that are counted on and how much of each stream they hold; how often an agent's older life came back."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Two tables, and their least in one column beside `acked`."""
+    """Two tables, and their least in a column beside `acked`; a count beside each agent."""
     op.create_table(
         "backup",
         sa.Column("ordinal", Big, autoincrement=True, nullable=False),
@@ -34,12 +34,14 @@ def upgrade() -> None:
         comment="What a backup certainly holds of each stream; of those that are not here, nothing.",
     )
     op.add_column("cursor", sa.Column("backed_up", sa.BigInteger(), server_default="0", nullable=False))
+    op.add_column("agent", sa.Column("returns", sa.BigInteger(), server_default="0", nullable=False))
     op.execute("INSERT INTO counter (name, value) VALUES ('backup', 0)")
 
 
 def downgrade() -> None:
     """Drop them."""
     op.execute("DELETE FROM counter WHERE name = 'backup'")
+    op.drop_column("agent", "returns")
     op.drop_column("cursor", "backed_up")
     op.drop_table("backup_cursor")
     op.drop_table("backup")
