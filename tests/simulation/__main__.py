@@ -1,20 +1,17 @@
 """`python -m tests.simulation`: many seeds over all cores, or one of them again with its trace. `make simulate`."""
 
 import argparse
-import multiprocessing
 import os
-import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 from tests.simulation import mistakes
 from tests.simulation.play import Outcome, play, shrink
+from tests.simulation.pool import played
 from tests.simulation.scenario import NOISE, Cut
 
-CHUNK = 25  # seeds handed to a process at once
 SHOWN = 5  # failing seeds that are shrunk and shown; the rest is counted
 EVERY_S = 10.0
 
@@ -71,7 +68,7 @@ def _many(first: int, seeds: int, jobs: int) -> int:
     counts: Counter[str] = Counter()
     failed: list[Outcome] = []
     try:
-        for outcomes in _outcomes(first, seeds, jobs):
+        for outcomes in played(first, seeds, jobs):
             for outcome in outcomes:
                 done, steps = done + 1, steps + outcome.steps
                 counts.update(outcome.counts)
@@ -93,21 +90,6 @@ def _many(first: int, seeds: int, jobs: int) -> int:
     if len(failed) > SHOWN:
         print(f"\nand {len(failed) - SHOWN} more: {' '.join(str(one.seed) for one in failed[SHOWN:])}")
     return 1 if failed or done < seeds else 0
-
-
-def _outcomes(first: int, seeds: int, jobs: int) -> Iterator[list[Outcome]]:
-    chunks = [range(start, min(start + CHUNK, first + seeds)) for start in range(first, first + seeds, CHUNK)]
-    with multiprocessing.get_context("spawn").Pool(jobs, _leave_interrupts) as pool:
-        yield from pool.imap_unordered(_chunk, chunks)
-
-
-def _leave_interrupts() -> None:
-    """Ctrl-C is the parent's: it ends the pool, and prints what is known by then."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _chunk(seeds: range) -> list[Outcome]:
-    return [play(seed) for seed in seeds]
 
 
 def _summary(done: int, steps: int, took_s: float, counts: Counter[str]) -> None:
