@@ -31,6 +31,14 @@ QUICK: Final = {
     "sync.mqtt.STEADY_S": 2.0,  # in the field 30 s
 }
 """The protocol's waits, shortened, so that healing takes tests a second and not ten."""
+FORGETFUL: Final = {
+    **QUICK,
+    "agent.build.DAY_S": 0.0,  # nothing is kept for its age …
+    "agent.build.KEPT": 5,  # … and of the newest only five
+    "sync.retention.MARK_S": 0,
+    "sync.uplink.KEEP_S": 0.1,
+}
+"""An agent that lets go at once of whatever it may let go of."""
 RETRY_S: Final = 0.02
 LONGEST_STATE: Final = 4 * 1024 * 1024
 
@@ -304,6 +312,11 @@ class Dock:
         kept = self.folder / name
         shutil.copytree(self.data, kept)
         return kept
+
+    def held(self) -> int:
+        """How many events its journal holds."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.data}/journal.db?mode=ro", uri=True)) as journal:
+            return int(journal.execute("SELECT count(*) FROM event").fetchone()[0])
 
     def snapshot_disk(self, name: str) -> Path:
         """What is on its disk at one instant while it works, as a snapshot of the volume would have it."""

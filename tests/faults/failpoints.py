@@ -35,6 +35,7 @@ AGENT: Final = {
     "connection.commit": COMMIT,  # the number of the coming connection
     "scan.commit": COMMIT,
     "verdict.commit": COMMIT,
+    "keep.commit": COMMIT,  # old events are let go of
     "hello.publish": PUBLISH,
     "events.publish": PUBLISH,
     "state.publish": PUBLISH,
@@ -60,7 +61,7 @@ CENTRAL: Final = {
 
 ONCE: Final = {
     "open.commit", "connection.commit", "hello.publish", "reference.puback", "reference.json",
-    "hello.commit", "hello.puback", "reference.publish", "stock.publish",
+    "keep.commit", "hello.commit", "hello.puback", "reference.publish", "stock.publish",
 }  # fmt: skip
 """What happens once in the life of a process that has nothing to mend; the first time is the one to die at."""
 DIED: Final = -signal.SIGKILL
@@ -288,6 +289,7 @@ _ABOUT: Final = (
     (re.compile("INSERT INTO event"), "scan.commit"),
     (re.compile("INSERT INTO incarnation"), "open.commit"),
     (re.compile("'connection'"), "connection.commit"),
+    (re.compile("DELETE FROM event WHERE key BETWEEN"), "keep.commit"),
     (re.compile("UPDATE event SET outcome = (?!NULL)"), "verdict.commit"),
 )
 

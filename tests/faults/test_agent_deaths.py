@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from tests.faults import failpoints
-from tests.faults.dock import Dock
+from tests.faults.dock import FORGETFUL, QUICK, Dock
 from tests.faults.failpoints import DIED, each_moment
 from tests.faults.nursery import Nursery
 from tests.faults.record import Central, healed
@@ -42,7 +42,7 @@ async def test_an_agent_that_dies_at_any_point_loses_no_ok_and_doubles_nothing(
             await dock.start()
             await dock.scan(3)
             await dock.kill()
-        await dock.start(die=[point])
+        await dock.start(FORGETFUL if point.startswith("keep") else QUICK, die=[point])
         await dock.scan(MOST_SCANS, while_alive=True)
         assert await dock.ended() == DIED, f"{point} was never passed"
         await dock.start()

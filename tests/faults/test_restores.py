@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.dock import Dock
+from tests.faults.dock import FORGETFUL, Dock
 from tests.faults.nursery import Nursery
 from tests.faults.record import healed
 from tests.faults.warehouse import warehouse
@@ -156,3 +156,51 @@ async def test_central_restored_from_a_backup_that_was_made_under_load_has_every
             over.set()
         books = await healed(central, docks)
         assert books.histories[-1] == "restored"
+
+
+async def test_what_agents_have_let_go_of_is_in_every_backup_that_counts(
+    nursery: Nursery, shared_broker: Broker, tmp_path: Path
+) -> None:
+    kept = str(tmp_path / "kept")
+    async with warehouse(nursery, tmp_path, shared_broker.url) as (central, [dock]):
+        assert await central.command("backup", str(tmp_path / "first")) == 0, tail(central.log)
+        await dock.kill()
+        await dock.start(FORGETFUL)
+        await dock.scan(40)
+        await dock.settled()
+        await asyncio.sleep(0.5)
+        assert dock.held() >= 40, "no backup has them yet"
+        assert await central.command("backup", "--keep", "1", kept) == 0, tail(central.log)
+        await eventually_async(lambda: dock.held() <= 10, 30, "what the backup has is let go of")
+        await dock.scan(40)
+        await dock.settled()
+        await central.kill()
+        assert await central.command("restore", "--replace", kept) == 0, tail(central.log)
+        await central.start()
+        await dock.scan(5)
+        await healed(central, [dock])
+
+
+async def test_a_copy_that_nobody_counted_on_lacks_what_agents_let_go_of_and_says_so(
+    nursery: Nursery, shared_broker: Broker, tmp_path: Path
+) -> None:
+    """Without recorded backups, what central acknowledged may be forgotten: the warning in its log says so."""
+    async with warehouse(nursery, tmp_path, shared_broker.url) as (central, [dock]):
+        await dock.kill()
+        await dock.start(FORGETFUL)
+        await dock.scan(5)
+        await dock.settled()
+        old = central.back_up("old.db")
+        before = set(dock.ok)
+        await dock.scan(40)
+        await dock.settled()
+        await eventually_async(lambda: dock.held() <= 10, 30, "they are let go of")
+        gone = set(dock.ok) - before
+        await central.kill()
+        central.put_back(old)
+        await central.start()
+        await dock.scan(5)
+        books = await healed(central, [dock], lost=gone)
+        assert len(gone - books.events.keys()) >= 30
+        assert "lost_range" in books.alarms
+        assert "no backup" in central.log.read_text()
