@@ -21,7 +21,7 @@ from sync.journal import Draft, Journal
 
 ROUNDS = 5
 SCANS = 1_000  # of a round, awaited one after the other, each paired with one write of the limit
-BURST = 40_000  # events of a round; they fit into the log, as the burst of a truck at the dock does
+BURST = 30_000  # events of a round: what the log takes before it is carried into the file, which takes longer
 WARM = 3  # scans of each caller before it counts: an agent has been running when a burst comes
 
 _numbers = itertools.count()

@@ -38,7 +38,7 @@ def well(program: JournalProgram) -> Callable[[], bool]:
 
 def test_a_disk_that_fills_up_refuses_keeps_every_ok_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
     with (
-        small_disk(tmp_path, 48 * MIB) as disk,
+        small_disk(tmp_path, 56 * MIB) as disk,
         running(disk / "journal.db", ballast_bytes=4 * MIB) as program,
     ):
         filler = fill(disk, leave_bytes=2 * MIB)
@@ -60,8 +60,8 @@ def test_a_disk_that_fills_up_refuses_keeps_every_ok_and_goes_on_when_there_is_r
 
 def test_on_a_full_disk_central_s_verdicts_are_still_written_down(tmp_path: Path) -> None:
     with (
-        small_disk(tmp_path, 64 * MIB) as disk,
-        running(disk / "journal.db", ballast_bytes=24 * MIB) as program,
+        small_disk(tmp_path, 80 * MIB) as disk,
+        running(disk / "journal.db", ballast_bytes=32 * MIB) as program,
     ):
         fill(disk, leave_bytes=2 * MIB)
         kept, _ = until_refused(program)
@@ -72,17 +72,17 @@ def test_on_a_full_disk_central_s_verdicts_are_still_written_down(tmp_path: Path
         assert "error" in program.ask("append", ids=["no"]), "that room is not for scans"
         assert program.held() == kept
         program.kill()
-        with running(disk / "journal.db", ballast_bytes=24 * MIB) as again:
+        with running(disk / "journal.db", ballast_bytes=32 * MIB) as again:
             assert (again.ask("state")["queued"], again.held()) == (0, kept)
 
 
 def test_an_agent_that_starts_on_a_full_disk_runs_in_the_room_of_its_ballast(tmp_path: Path) -> None:
-    with small_disk(tmp_path, 64 * MIB) as disk:
+    with small_disk(tmp_path, 80 * MIB) as disk:
         path = disk / "journal.db"
-        with running(path, ballast_bytes=24 * MIB) as program:
+        with running(path, ballast_bytes=32 * MIB) as program:
             kept = program.append("a", "b")
         filler = fill(disk)
-        with running(path, ballast_bytes=24 * MIB) as program:
+        with running(path, ballast_bytes=32 * MIB) as program:
             state = program.ask("state")
             assert (state["kind"], state["refuses"]) == ("full", True)
             assert program.held() == kept and "error" in program.ask("append", ids=["no"])
@@ -96,7 +96,7 @@ def test_an_agent_that_starts_on_a_full_disk_runs_in_the_room_of_its_ballast(tmp
 def test_a_read_only_disk_is_refused_in_words_at_the_start_and_used_once_it_is_writable(
     tmp_path: Path,
 ) -> None:
-    with small_disk(tmp_path, 64 * MIB) as disk:
+    with small_disk(tmp_path, 80 * MIB) as disk:
         with running(disk / "journal.db") as program:
             kept = program.append("a")
         remount(disk, "ro")
