@@ -12,8 +12,8 @@ from typing import Final
 
 from sync.directory import sync_directory
 
-# Enough for a write-ahead log that is as long as it gets before it is carried over (`files.LOG_BYTES`, 24 MB), and for
-# a file that has to grow by all of it.
+# Enough for a write-ahead log that is as long as it gets before it is carried over (`files.LOG_BYTES`, 24 MB),
+# and for a file that has to grow by all of it.
 BALLAST_BYTES: Final = 48 * 1024 * 1024
 _BLOCK_BYTES: Final = 512  # the unit of st_blocks, whatever the file system's own is (stat(2))
 

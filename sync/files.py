@@ -28,8 +28,8 @@ from sync.recorded import JournalDamaged, JournalError
 # One checkpoint per 6,000 pages (some 35,000 scans that come at once) instead of SQLite's 1,000 takes the long
 # commits out of the tail.
 CHECKPOINT_PAGES: Final = 6_000
-# A log that already has its length costs one write and one data sync per commit; a growing one also its metadata. So it
-# holds all pages up to the checkpoint, each with its 24 bytes.
+# A log that already has its length costs one write and one data sync per commit; a growing one also its metadata.
+# So it holds all pages up to the checkpoint, each with its 24 bytes.
 LOG_BYTES: Final = 24 * 1024 * 1024
 CHUNK_BYTES: Final = 1024 * 1024  # of the log, when it is written again
 SMALLEST_BYTES: Final = 512  # the smallest page (https://www.sqlite.org/fileformat2.html#pages)
