@@ -25,6 +25,9 @@ class _Measures:
         yield _gauge("ledger_up", "Whether the ledger's database answered last.", ledger.down is None)
         yield _counter("ledger_commands", "Commands carried out.", ledger.committed_commands)
         yield _counter("ledger_transactions", "Transactions committed.", ledger.committed_transactions)
+        begun_us = consumer.backup.begun_us if consumer.backup is not None else 0
+        text = "When the newest backup that is counted on was begun, in seconds since 1970; 0: there is none."
+        yield _gauge("backup_begun_seconds", text, begun_us / 1_000_000)
         yield _gauge("broker_up", "Whether the broker is connected.", consumer.online)
         messages = CounterMetricFamily(
             "tallyman_agent_messages", "What agents sent, by what it was.", labels=["kind"]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from central import tables
+from central import backups, tables
 from central.api import lookups
 from central.database import current_history, now_us
 from central.ledger import bodies, views
@@ -36,8 +36,18 @@ def everything(connection: sa.Connection) -> dict[str, Section]:
         "discrepancies": discrepancies(connection, at_us),
         "purchase_orders": documents(connection, "purchase_order"),
         "orders": documents(connection, "order"),
-        "books": {"history": current_history(connection), "as_of": views.last_movement(connection)},
+        "books": {
+            "history": current_history(connection),
+            "as_of": views.last_movement(connection),
+            "backup": _backup(connection),
+        },
     }
+
+
+def _backup(connection: sa.Connection) -> dict[str, Any] | None:
+    """The newest backup that is counted on; None is a standing warning."""
+    found = backups.latest(connection)
+    return None if found is None else {"at": bodies.rfc3339(found.begun_us), "place": found.place}
 
 
 def _count(connection: sa.Connection, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:

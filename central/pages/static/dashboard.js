@@ -257,8 +257,10 @@ const show = {
   discrepancies: showDiscrepancies,
   purchase_orders: showDocuments("purchase_orders", received, t("dashboard.purchase_orders_empty")),
   orders: showDocuments("orders", picked, t("dashboard.orders_empty")),
-  books({ as_of }) {
-    figure("figure-movement", number(as_of), "");
+  books({ as_of, backup }) {
+    const aside = backup ? () => t("dashboard.backup_age", { age: age(secondsSince(backup.at)) }) : t("dashboard.backup_none");
+    figure("figure-movement", number(as_of), aside);
+    $("no-backup").hidden = Boolean(backup);
   },
   status({ database, broker }) {
     $("database-away").hidden = database;
