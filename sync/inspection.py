@@ -11,11 +11,11 @@ What is checked, in this order:
    the journal when it is met.
 """
 
-import os
 import sqlite3
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Self
 
@@ -59,7 +59,7 @@ def inspect(raw: sqlite3.Connection, path: Path, *, limit_s: float = CHECK_S) ->
         sqlite3.Error: it cannot be read.
     """
     tables = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if _commits_behind(path) > 1:
+    if sum(is_commit for _, is_commit, _ in frames_behind(path)) > 1:
         raise JournalDamaged(f"{path}: the journal is damaged (its log {log_of(path).name} has a hole in it)")
     if not tables:
         return True
@@ -82,13 +82,15 @@ def inspect(raw: sqlite3.Connection, path: Path, *, limit_s: float = CHECK_S) ->
     return True
 
 
-def _commits_behind(path: Path) -> int:
-    """How many commits stand in the log behind the last frame that SQLite reads. It has just read the log, and notes
-    in the index how far: https://www.sqlite.org/walformat.html says where, and where frames keep salts and sizes.
+def frames_behind(path: Path) -> Iterator[tuple[int, bool, bytes]]:
+    """(page number, whether it ends a commit, page) of the frames in the log behind the last one that SQLite reads.
+
+    It has just read the log, and notes in the index how far: https://www.sqlite.org/walformat.html says where, and
+    where frames keep salts and sizes.
     """
     log_path, index = log_of(path), index_of(path)
     if not log_path.exists() or not index.exists():
-        return 0
+        return
     with index.open("rb") as file:
         (frames_read,) = struct.unpack("=16xI", file.read(20).ljust(20, b"\0"))
     with log_path.open("rb") as file:
@@ -97,12 +99,10 @@ def _commits_behind(path: Path) -> int:
         # A damaged header hides the whole log. It never reaches the disk after a frame that it is for.
         page_bytes, salts = (4096, first_frame[8:16]) if not _is_log(header) else _of_log(header)
         file.seek(_LOG_HEADER + frames_read * (_FRAME_HEADER + page_bytes))
-        commits = 0
-        while len(frame := file.read(_FRAME_HEADER)) == _FRAME_HEADER:
-            pages_after_commit, frame_salts = struct.unpack(">4xI8s8x", frame)
-            commits += pages_after_commit > 0 and frame_salts == salts
-            file.seek(page_bytes, os.SEEK_CUR)
-    return commits
+        while len(frame := file.read(_FRAME_HEADER + page_bytes)) == _FRAME_HEADER + page_bytes:
+            number, pages_after_commit, frame_salts = struct.unpack_from(">II8s", frame)
+            if frame_salts == salts and number:
+                yield number, pages_after_commit > 0, frame[_FRAME_HEADER:]
 
 
 def _of_log(header: bytes) -> tuple[int, bytes]:

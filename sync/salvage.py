@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sync import ids, moving
+from sync import carving, ids, moving
 from sync.directory import log_of
 from sync.files import Files
 from sync.layout import CONFLICT, SEQUENCE_BITS
@@ -100,7 +100,7 @@ class _Old:
     """What can still be read of a damaged file."""
 
     def __init__(self, path: Path) -> None:
-        self._raw = _look_into(path)
+        self._path, self._raw = path, _look_into(path)
         self.settled = self.unreadable = 0
 
     def close(self) -> None:
@@ -112,20 +112,26 @@ class _Old:
         return int(rows[0][0]) if rows and str(rows[0][0]).isdecimal() else 0
 
     def unsettled(self) -> Iterator[list[tuple[bytes, int]]]:
-        """(text, recorded_ms) of what central may not have, in order, some hundred at a time."""
+        """(text, recorded_ms) of what central may not have, some hundred at a time, nearly in order."""
         safe = dict(self._try("SELECT number, safe FROM incarnation") or ())
+        newer = carving.events_behind_hole(self._path)
         for rows in self._rows():
-            kept = []
-            for key, text, recorded_ms, outcome in rows:
-                floor = safe.get(key >> SEQUENCE_BITS, 0)
-                above = key & (1 << SEQUENCE_BITS) - 1 > floor
-                if outcome is not None and outcome != CONFLICT and not above:
-                    self.settled += 1
-                elif _is_event(text) and isinstance(recorded_ms, int):
-                    kept.append((text, recorded_ms))
-                else:
-                    self.unreadable += 1
-            yield kept
+            yield self._unsettled([newer.pop(row[0], row) for row in rows], safe)
+        rest = [newer[key] for key in sorted(newer)]
+        for start in range(0, len(rest), ROWS_PER_STATEMENT):
+            yield self._unsettled(rest[start : start + ROWS_PER_STATEMENT], safe)
+
+    def _unsettled(self, rows: list[Any], safe: dict[int, int]) -> list[tuple[bytes, int]]:
+        kept = []
+        for key, text, recorded_ms, outcome in rows:
+            above = key & (1 << SEQUENCE_BITS) - 1 > safe.get(key >> SEQUENCE_BITS, 0)
+            if outcome is not None and outcome != CONFLICT and not above:
+                self.settled += 1
+            elif _is_event(text) and isinstance(recorded_ms, int):
+                kept.append((text, recorded_ms))
+            else:
+                self.unreadable += 1
+        return kept
 
     def _rows(self) -> Iterator[list[Any]]:
         """Every row that can be reached, in order. Behind a damaged page the next whole one is looked for 1, 3, 7 …

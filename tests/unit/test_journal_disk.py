@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from sync import inspection, mending, moving, salvage
+from sync import carving, inspection, mending, moving, salvage
+from sync import ids as minted
 from sync import journal as journal_module
 from sync.ballast import BALLAST_BYTES, Ballast
 from sync.condition import cannot_open, kind_of
@@ -417,7 +418,7 @@ async def test_what_a_check_finds_is_refused_and_said(
 
 def test_a_log_without_its_index_tells_nothing(tmp_path: Path) -> None:
     (tmp_path / "j-wal").write_bytes(b"log")
-    assert inspection._commits_behind(tmp_path / "j") == 0
+    assert list(inspection.frames_behind(tmp_path / "j")) == []
 
 
 # --- what an error means ---------------------------------------------------------------------------------------
@@ -504,6 +505,61 @@ def test_a_search_behind_damage_ends_whatever_is_lost(tmp_path: Path) -> None:
         assert list(old.unsettled()) == [] and old.unreadable == 1 and old.connections() == 0
     finally:
         old.close()
+
+
+async def test_what_stands_behind_a_hole_in_the_log_is_found_page_by_page(
+    open_: Any, path: Path, tmp_path: Path
+) -> None:
+    journal = await open_()
+    await journal.append([draft("before")])
+    hole = 32 + 24 + 200
+    for n in range(12):
+        await journal.append([draft(f"e{n}", 400), draft(f"long{n}", 6_000)])
+    verdict = Verdict(sequence=2, id="e0", outcome="accepted")
+    await journal.record(Record(verdicts=((journal.incarnation, verdict),)))
+    copy = tmp_path / "copy" / "journal.db"
+    copy.parent.mkdir()
+    for name in ("journal.db", "journal.db-wal"):
+        content = bytearray(path.with_name(name).read_bytes())
+        if name.endswith("-wal"):
+            content[hole : hole + 4] = b"torn"
+        copy.with_name(name).write_bytes(content)
+    done = replaced(copy)
+    again = await Journal.open(copy, agent="dock-1", site="lej1", ballast_bytes=0)
+    found = await ids(again)
+    await again.close()
+    assert found == ["before", *(f"e{n}" for n in range(12))], "what goes on on other pages is not looked for"
+    assert done.entered == 13
+
+
+def test_what_only_looks_like_an_event_is_none() -> None:
+    def page(cell: bytes) -> bytes:
+        return bytes([13, 0, 0, 0, 1, 0, 0, 0, 0, 100]).ljust(100, b"\0") + cell.ljust(3996, b"\0")
+
+    def found(cell: bytes) -> list[Any]:
+        return list(carving._events_of(page(cell)))
+
+    event = b'{"specversion":"1.0","id":"x","source":"s","type":"t","time":"t","datacontenttype":"application/json",'
+    event += b'"incarnation":"%s","sequence":"00000000000000000005","data":{}}' % (b"0" * 32)
+    types = bytes([8, 0, 0x80 | (12 + 2 * len(event)) >> 7, 12 + 2 * len(event) & 0x7F, 1, 9, 0, 0])
+    size = len(types) + len(event) + 1
+    cell = bytes([0x80 | size >> 7, size & 0x7F, 5]) + types + event + b"\x07"
+    assert found(cell) == [(5, event, 7, 1)]
+    nine = bytes([0x80 | size >> 7, size & 0x7F]) + b"\x80" * 8 + b"\x05"
+    assert found(nine + types + event + b"\x07") == [(5, event, 7, 1)], "a key of nine bytes"
+    assert found(cell.replace(b"005", b"006")) == [], "its place is another"
+    assert found(cell.replace(b'"id"', b'"no"')) == []
+    assert found(bytes([size, 5, 2, 0])) == [], "another table"
+    assert found(bytes([0x81, 0, 5, 7, 0, 13, 1, 8, 0, 0])) == [], "a text is no blob"
+    assert found(cell.replace(bytes([1, 9, 0, 0]), bytes([0, 9, 0, 0]))) == [], "no time"
+    assert list(carving._events_of(bytes([13, 0, 0, 0, 1, 0, 0, 0, 0xFF, 0xFF]).ljust(4096, b"\xff"))) == []
+    assert list(carving._events_of(bytes(4096))) == []
+
+
+def test_ids_are_unique_whatever_the_clock_says() -> None:
+    times = [0, -1, 1_763_626_530_000, 1_763_626_530_000 + 10 * 365 * 86_400_000, (1 << 48) + 5]
+    made = [minted.event_id(at, os.urandom) for at in times for _ in range(2_000)]
+    assert len(set(made)) == len(made) and all(len(one) == 36 and one[14] == "7" for one in made)
 
 
 async def test_clocks_that_jump_decide_nothing(open_: Any, path: Path) -> None:
