@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from msgspec import UNSET
 
 from central import reference, worklists
+from central.database import now_us
 from central.ledger import views
-from central.ledger.commands import Command, MoveTasks, Present, RenewLeases
-from central.ledger.leases import plan
+from central.ledger.commands import Command, Move, MoveTasks, Present, RenewLeases
 from central.ledger.service import Changed, Ledger
 from central.worklists import Told
 from sync.messages import Hello, State, TaskType, agent_topic
@@ -85,6 +85,9 @@ class Downlink:
         self._updates: dict[int | None, reference.Update] = {}
         self._snapshot_bytes: int | None = None
         self._building = asyncio.Lock()
+        self._planning = asyncio.Lock()
+        self._giving: dict[str, asyncio.Future[None]] = {}
+        self._began_us: int | None = None
         self._reference_changed = asyncio.Event()
         self._tasks_changed = asyncio.Event()
         self._task_sites: set[str] = set()
@@ -106,7 +109,7 @@ class Downlink:
         self._agents[hello.agent] = replace(self._agents[hello.agent], takes=takes)
         await self._submit(RenewLeases((Present(hello.agent, hello.site, takes),), self._lease_s))
         await self._give_out(hello.site)
-        told: Told = await self._when_up(partial(worklists.whole, site=hello.site))
+        told: Told = await self._when_up(partial(worklists.whole, site=hello.site, agent=hello.agent))
         for payload in told.messages(hello.agent, whole=True):
             self._publish(agent_topic(hello.agent, "tasks"), payload)
 
@@ -170,9 +173,12 @@ class Downlink:
                 self._told_us.pop(site, None)
                 continue
             await self._give_out(site)
-            since = self._told_us.get(site, 0)
-            read = worklists.whole if since == 0 else partial(worklists.changed, since_us=since - OVERLAP_US)
-            told: Told = await self._when_up(partial(read, site=site))
+            since = self._told_us.get(site, self._began_us)
+            if since is None:
+                since = self._began_us = await self._when_up(now_us)
+            told: Told = await self._when_up(
+                partial(worklists.changed, site=site, since_us=since - OVERLAP_US)
+            )
             self._told_us[site] = told.now_us
             for agent in agents:
                 for payload in told.messages(agent):
@@ -180,10 +186,18 @@ class Downlink:
 
     async def _give_out(self, site: str) -> None:
         """Whatever nobody holds goes to somebody who is there."""
-        groups, present = await self._when_up(partial(worklists.standing, site=site))
-        moves = plan(site, groups, present)
-        for start in range(0, len(moves), MOST_MOVES):
-            await self._submit(MoveTasks(tuple(moves[start : start + MOST_MOVES])))
+        giving = self._giving.get(site)
+        if giving is None:
+            giving = self._giving[site] = asyncio.ensure_future(self._give_out_once(site))
+        await asyncio.shield(giving)
+
+    async def _give_out_once(self, site: str) -> None:
+        """Once for all who ask until it begins: a thousand agents of one site may say hello together."""
+        async with self._planning:
+            del self._giving[site]
+            moves: list[Move] = await self._when_up(partial(worklists.planned, site=site))
+            for start in range(0, len(moves), MOST_MOVES):
+                await self._submit(MoveTasks(tuple(moves[start : start + MOST_MOVES])))
 
     async def _keep_leases(self) -> None:
         """Renew the leases of those who are there, and look whose have passed."""

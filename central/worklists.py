@@ -16,7 +16,8 @@ from central import reference, tables
 from central.database import current_history, now_us
 from central.ledger import views
 from central.ledger.bodies import rfc3339
-from central.ledger.leases import LEASED, Group
+from central.ledger.commands import Move
+from central.ledger.leases import LEASED, Group, plan
 from sync.messages import Task, Tasks, encode
 
 RECENT_US: Final = 7 * 24 * 3600 * 1_000_000
@@ -80,8 +81,8 @@ class Told:
         )
 
 
-def whole(connection: sa.Connection, site: str) -> Told:
-    """What an agent of the site has to know when it says hello: open tasks, and those that ended lately."""
+def whole(connection: sa.Connection, site: str, agent: str) -> Told:
+    """What this agent of the site has to know when it says hello: open tasks, and those that ended lately."""
     c = tables.task.c
     now = now_us(connection)
     found = connection.execute(sa.select(tables.task).where(c.site == site, _OPEN)).all()
@@ -93,7 +94,7 @@ def whole(connection: sa.Connection, site: str) -> Told:
         .order_by(c.changed_us.desc())
         .limit(MOST_ENDED)
     ).all()
-    return _told(connection, site, now, [*opened, *ended])
+    return _told(connection, tables.lease.c.agent == agent, now, [*opened, *ended])
 
 
 def changed(connection: sa.Connection, site: str, since_us: int) -> Told:
@@ -101,11 +102,12 @@ def changed(connection: sa.Connection, site: str, since_us: int) -> Told:
     c = tables.task.c
     now = now_us(connection)
     query = sa.select(tables.task).where(c.site == site, c.changed_us >= since_us)
-    return _told(connection, site, now, connection.execute(query.order_by(c.changed_us, c.id)).all())
+    rows = connection.execute(query.order_by(c.changed_us, c.id)).all()
+    return _told(connection, tables.lease.c.site == site, now, rows)
 
 
-def _told(connection: sa.Connection, site: str, now: int, rows: Sequence[Any]) -> Told:
-    leases = connection.execute(sa.select(tables.lease).where(tables.lease.c.site == site)).all()
+def _told(connection: sa.Connection, whose: sa.ColumnElement[bool], now: int, rows: Sequence[Any]) -> Told:
+    leases = connection.execute(sa.select(tables.lease).where(whose)).all()
     return Told(
         current_history(connection),
         views.last_movement(connection),
@@ -116,8 +118,8 @@ def _told(connection: sa.Connection, site: str, now: int, rows: Sequence[Any]) -
     )
 
 
-def standing(connection: sa.Connection, site: str) -> tuple[list[Group], dict[str, list[str]]]:
-    """What is open at a site, by who holds it, and the types that each agent takes whose lease lasts."""
+def planned(connection: sa.Connection, site: str) -> list[Move]:
+    """Who is to get what at a site: by who holds what is open, and whose lease lasts."""
     c, lease = tables.task.c, tables.lease.c
     groups = connection.execute(
         sa.select(
@@ -130,4 +132,4 @@ def standing(connection: sa.Connection, site: str) -> tuple[list[Group], dict[st
     present = connection.execute(
         sa.select(lease.agent, lease.takes).where(lease.site == site, lease.until_us > now_us(connection))
     )
-    return [Group(*row) for row in groups], {row.agent: json.loads(row.takes) for row in present}
+    return plan(site, [Group(*row) for row in groups], {row.agent: json.loads(row.takes) for row in present})

@@ -18,6 +18,8 @@ from central.ledger.transitions import Fact
 Finish = Callable[[Mapping[str, int | None]], Any]
 
 LEASED: Final = ("pick", "count")  # types of tasks; the others are everybody's
+MOST_GIVEN: Final = 1000  # groups that are given in one plan; the others with the next, which follows at once
+MOST_LOOKED_AT: Final = 100  # groups of whoever has most, for one who has nothing
 
 
 class Group(NamedTuple):
@@ -53,7 +55,8 @@ def plan(site: str, groups: Iterable[Group], present: Mapping[str, Collection[st
         else:
             loose.append(group)
     moves = []
-    for group in sorted(loose, key=lambda one: (one.changed_us, one.document, one.type, one.holder or "")):
+    loose.sort(key=lambda one: (one.changed_us, one.document, one.type, one.holder or ""))
+    for group in loose[:MOST_GIVEN]:
         able = [agent for agent, takes in present.items() if group.type in takes]
         if able:
             held = keepers.get(group.document, Counter())
@@ -76,16 +79,17 @@ def _even_out(
     present: Mapping[str, Collection[str]],
 ) -> list[Move]:
     begun = {group.document for group in kept if group.begun}
+    free: dict[str, list[Group]] = {}
+    for group in sorted(kept, key=lambda one: (one.changed_us, one.document, one.type)):
+        if group.holder is not None and group.document not in begun and len(keepers[group.document]) == 1:
+            free.setdefault(group.holder, []).append(group)  # the youngest last
     moves = []
-    youngest_first = sorted(kept, key=lambda one: (one.changed_us, one.document, one.type), reverse=True)
     for idle in sorted(agent for agent, tasks in load.items() if tasks == 0 and present[agent]):
-        for group in youngest_first:
-            rich = group.holder
-            if rich is None or group.document in begun or len(keepers[group.document]) > 1:
-                continue
-            fits = group.type in present[idle] and load[rich] == max(load.values())
-            if fits and load[rich] - group.tasks >= load[idle] + group.tasks:
-                begun.add(group.document)  # it goes once
+        rich = max(sorted(load), key=load.__getitem__)
+        for group in free.get(rich, [])[: -MOST_LOOKED_AT - 1 : -1]:
+            fits = load[rich] - group.tasks >= load[idle] + group.tasks
+            if fits and group.type in present[idle]:
+                free[rich].remove(group)
                 load[rich] -= group.tasks
                 load[idle] += group.tasks
                 moves.append(Move(site, group.type, group.document, rich, idle))
