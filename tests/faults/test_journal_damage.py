@@ -95,7 +95,7 @@ async def test_a_torn_log_is_refused_or_all_there(original: Killed, killed: Kill
     used = len(log.rstrip(b"\0"))
     last = used - used % FRAME  # the last commit is one or two frames
     refused = 0
-    for offset in (0, 9, 17, 25, 33, *sorted(dice.sample(range(used), 25))):
+    for offset in (0, 9, 17, 25, 33, *sorted(dice.sample(range(used), 15))):
         torn = bytearray(log)
         torn[offset : offset + 8] = bytes(byte ^ 0xA5 for byte in torn[offset : offset + 8])
         killed.log.write_bytes(torn)
@@ -111,7 +111,7 @@ async def test_a_torn_log_is_refused_or_all_there(original: Killed, killed: Kill
             )
         for name in NAMES:
             shutil.copy(original.folder / name, killed.folder / name)
-    assert refused > 20
+    assert refused > 12
     assert await killed.held() == killed.in_file + killed.in_log
 
 

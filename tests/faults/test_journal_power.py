@@ -18,7 +18,7 @@ from sync.journal import Journal
 from tests.support.disk import SYNC, FailingDisk, Recording
 from tests.support.journals import JournalProgram
 
-MOMENTS = 50  # of some hundred; which ones is decided by the seed
+MOMENTS = 30  # of some hundred; which ones is decided by the seed
 
 
 @pytest.fixture
