@@ -6,7 +6,8 @@ of an agent waits there, all that it sends later waits behind it, and it waits f
 one: the order within an agent is never broken.
 
 Bounds: the lanes hold so many commands together, the slow one half of them, so that a backlog never shuts out the
-API. Where both wait, a transaction takes of both: the slow lane goes on however busy the fast one is.
+API. Where both wait, a transaction takes of both: the slow lane goes on however busy the fast one is. And it takes
+little of a backlog while people are at work: who scans next waits for the transaction that runs.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -20,6 +21,10 @@ T = TypeVar("T")
 
 LIVE_EVENTS: Final = 20
 """More of one agent at once is a backlog: people scan one by one, and while one transaction runs it is a few."""
+
+
+QUIET: Final = 20
+"""After so many transactions without live work a backlog fills them whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class Lanes(Generic[T]):
         self._in_slow = 0
         self._in_fast: Counter[str] = Counter()  # commands, by agent
         self._events_in_fast: Counter[str] = Counter()
+        self._quiet = QUIET
         self._owed = False
         """The last transaction took nothing of the slow lane although something waited there."""
 
@@ -106,7 +112,8 @@ class Lanes(Generic[T]):
                 self._events_in_fast[one.agent] -= one.events
         live = len(taken) - slow_first
         if not slow_first:
-            self._take_slow(taken, self._share if live else self._batch_events)
+            self._quiet = 0 if live else self._quiet + 1
+            self._take_slow(taken, self._batch_events if self._quiet > QUIET else self._share)
         self._in_fast, self._events_in_fast = +self._in_fast, +self._events_in_fast
         self._owed = bool(self._in_slow) and len(taken) == live
         return taken
