@@ -27,7 +27,7 @@ from sync import messages
 from sync.journal import Journal
 from sync.messages import Verdict
 from sync.mqtt import Settings
-from sync.recorded import body_of
+from sync.recorded import Recorded
 from sync.uplink import Uplink
 
 BACKLOG: Final = 1_000_000
@@ -55,8 +55,9 @@ def run(directory: Path) -> Iterator[Figure]:
 async def _drain(folder: Path) -> list[Figure]:
     async with _broker(folder) as port, _counterpart(folder, port):
         journal = await Journal.open(folder / "journal.db", agent=AGENT, site="bench")
-        size = await _fill(journal)
+        await _fill(journal)
         texts = [row[2] for row in await journal.read(journal.incarnation, 1, BATCH)]
+        size = BACKLOG * len(texts[-1])
         payload = messages.join_batch(texts)
         limits = [await asyncio.to_thread(_bare_rate, port, payload)]
         times, memory = await _drained(journal, port)
@@ -76,14 +77,11 @@ async def _drain(folder: Path) -> list[Figure]:
     ]
 
 
-async def _fill(journal: Journal) -> int:
-    """Record the backlog; how many bytes of events it has."""
-    size = 0
+async def _fill(journal: Journal) -> None:
+    """Record the backlog."""
     for first in range(0, BACKLOG, FILL * 10):
         calls = [[draft() for _ in range(FILL)] for _ in range(min(10, (BACKLOG - first) // FILL))]
-        for recorded in await asyncio.gather(*map(journal.append, calls)):
-            size += len(recorded) * len(body_of(recorded[0].event))
-    return size
+        await asyncio.gather(*map(journal.append, calls))
 
 
 async def _drained(journal: Journal, port: int) -> tuple[list[float], list[float]]:
@@ -183,7 +181,7 @@ async def _scan(folder: Path, url: str) -> list[float]:
     uplink = _uplink(journal, url, on_verdict)
     running = asyncio.create_task(uplink.run())
     await end_to_end.until(lambda: uplink.online)
-    appends = set()
+    appends: set[asyncio.Future[list[Recorded]]] = set()
     start = time.perf_counter()
     for number in range(RATE_PER_S * SECONDS):
         while (wait_s := start + number / RATE_PER_S - time.perf_counter()) > 0:

@@ -29,6 +29,9 @@ PERIODIC_JITTER: Final = 0.2  # said up to 20 % earlier, so that agents do not c
 ASK_S: Final = 5.0  # what central told and could not be used causes at most one hello in so long
 FOREIGN_S: Final = 1.0  # acks of another history cause at most one hello a second
 READ_EVENTS: Final = 1000  # events read from the journal at once
+# A batch that is not full waits for company while so many messages are unanswered: what comes faster than central
+# answers then comes in fewer, larger messages, and costs it less.
+MESSAGES_ALONE: Final = 4
 MOST_IN_FLIGHT: Final = 10_000  # whatever window central grants: bounds the ids kept in memory
 
 
@@ -125,6 +128,10 @@ class Stream:
         """How many events are sent and unanswered."""
         return self.lacking.total - self.todo.total
 
+    def is_in_flight(self, sequence: int) -> bool:
+        """This event is sent and unanswered."""
+        return sequence in self.lacking and sequence not in self.todo
+
     def put_back(self) -> None:
         """Whatever was on its way is to be sent again."""
         self.todo = self.lacking.copy()
@@ -200,6 +207,8 @@ class Engine:
         self._nonce: str | None = None
         self._listed: tuple[str, ...] = ()
         self._batches: dict[str, tuple[str, int, int]] = {}
+        self._latest: list[tuple[str, int]] = []
+        """(incarnation, last sequence) of the last MESSAGES_ALONE messages, or of those that are unanswered."""
         self._reading: Read | None = None
         self._reentering = False
         self._early: dict[str, int] = {}
@@ -300,6 +309,7 @@ class Engine:
                 continue  # central has narrowed the window meanwhile, and nothing overtakes what has to wait
             stream.sent(batch)
             self._batches[batch.name] = (stream.incarnation, batch.first, batch.last)
+            self._latest = [*self._latest[1 - MESSAGES_ALONE :], (stream.incarnation, batch.last)]
             actions.append(Publish("events", batch.payload))
         stream.settle_run(following, asked.last)
         self._forget_batches()
@@ -512,6 +522,15 @@ class Engine:
         """How many more events may be on their way."""
         return min(self.window, MOST_IN_FLIGHT) - sum(stream.in_flight for stream in self.streams.values())
 
+    def _messages_in_flight(self) -> int:
+        """How many of the latest messages wait for an answer."""
+        self._latest = [
+            (name, last)
+            for name, last in self._latest
+            if name in self.streams and self.streams[name].is_in_flight(last)
+        ]
+        return len(self._latest)
+
     def _send(self) -> list[Action]:
         """Ask for the next events, if the window has room: oldest incarnation first, lowest sequence first."""
         room = self._room()
@@ -521,6 +540,9 @@ class Engine:
             run = stream.todo.first_run()
             waits = stream.left or not stream.may_send or stream.voiding is not None
             if run is not None and not waits and not (stream.single and stream.in_flight):
+                full = run[1] - run[0] + 1 >= min(messages.BATCH_EVENTS, room)
+                if not full and self._messages_in_flight() >= MESSAGES_ALONE:
+                    return []
                 most = 1 if stream.single else min(room, READ_EVENTS)
                 self._reading = Read(stream.incarnation, run[0], min(run[1], run[0] + most - 1))
                 return [self._reading]

@@ -243,11 +243,10 @@ class Link:
                     if (refusal := await attempt.ready) is not None:
                         if attempt.version_refused:
                             self._protocol = _OTHER[self._protocol]
-                        return (
-                            f"no broker at {self._host}:{self._port}: {refusal}"
-                            if attempt.unreached
-                            else refusal
-                        )
+                        if attempt.unreached:
+                            self._short = 0  # it restarts or cannot be reached: nobody takes our name
+                            return f"no broker at {self._host}:{self._port}: {refusal}"
+                        return refusal
             except TimeoutError:
                 return f"the broker at {self._host}:{self._port} does not answer"
             self._client = client

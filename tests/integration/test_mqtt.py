@@ -253,6 +253,20 @@ async def test_a_broker_that_hangs_up_when_it_hears_5_0_is_spoken_to_in_3_1_1(
     assert levels == [5, 4]
 
 
+async def test_a_broker_that_restarts_again_and_again_is_no_other_program(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "RETRY_FIRST_S", 0.02)
+    ear = Ear()
+    async with linked(broker.url, "a", ear, "t") as link:
+        for connects in range(1, 5):
+            await eventually_async(lambda connects=connects: ear.connects == connects and link.online, 30)
+            broker.kill()
+            await eventually_async(lambda: "no broker" in (ear.reasons or [""])[-1], 30)
+            broker.start()
+        assert link.contested is None and not any("another program" in reason for reason in ear.reasons)
+
+
 async def test_a_broker_that_tells_of_another_with_our_name_is_believed_at_once() -> None:
     def script(kind: int, body: bytes) -> bytes | None:
         accepted, suback = b"\x20\x03\x00\x00\x00", b"\x90\x04" + body[:2] + b"\x00\x01"

@@ -13,7 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync.engine import ASK_S, MOST_IN_FLIGHT, READ_EVENTS, Engine, Publish, Read, Record, Reenter, Stream, Void
+from sync.engine import (
+    ASK_S,
+    MOST_IN_FLIGHT,
+    READ_EVENTS,
+    Engine,
+    Publish,
+    Read,
+    Record,
+    Reenter,
+    Stream,
+    Void,
+)
 from sync.messages import Ack, Verdict, cut_batches
 from sync.ranges import Ranges
 from tests.unit.test_engine import A, B, C, answered, online
@@ -73,6 +84,24 @@ def test_a_window_is_how_many_are_on_their_way(window: int, batches: list[list[i
     for sequence in range(1, 6):
         desk.ack(A, sequence, window=window, verdicts=[(sequence, f"a{sequence}")])
     assert desk.engine.queued == (0 if window else 5), "what was never sent has no verdict"
+
+
+def test_what_comes_faster_than_it_is_answered_goes_together() -> None:
+    desk = answered()
+    for _ in range(10):
+        desk.append(A, 1)
+    assert desk.batches() == [[1], [2], [3], [4]]
+    desk.ack(A, 1, verdicts=[(1, "a1")])
+    assert desk.batches()[4:] == [[5, 6, 7, 8, 9, 10]]
+    desk.append(A, 1)
+    desk.ack(A, 4, verdicts=[(n, f"a{n}") for n in (2, 3, 4)])
+    assert desk.batches()[5:] == [[11]], "alone again"
+    for _ in range(2):
+        desk.append(A, 1)
+    desk.append(A, 99)
+    assert desk.batches()[6:] == [[12], [13]]
+    desk.append(A, 1)
+    assert desk.batches()[8:] == [[*range(14, 114)]], "a full one waits for nobody"
 
 
 def test_a_window_that_opens_again_is_used_at_once() -> None:
