@@ -57,7 +57,8 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 
 
 def body_of(draft: Draft) -> str:
-    """The members of the event that do not depend on its place, as JSON: they end the text of an `Event`.
+    """The members of the event that do not depend on its place, as JSON without the first brace: they end the text of
+    an `Event`.
 
     Raises:
         EventTooLarge: the event would be larger than the contract allows.
@@ -72,7 +73,7 @@ def body_of(draft: Draft) -> str:
             f"{draft.type} {draft.id}: {len(body)} bytes, more than the {MAX_BODY_BYTES} that can be recorded of one"
             " event. Nothing was recorded"
         )
-    return body.decode()
+    return body[1:].decode()
 
 
 def rfc3339(unix_ms: int) -> str:

@@ -185,11 +185,16 @@ class Store:
         of the events.
         """
         first, head = self.last + 1, self._head
-        texts = [f'{head}{sequence:020d}",{body[1:]}' for sequence, body in enumerate(bodies, first)]
+        digits = len(str(first))
+        if digits == len(str(self.last + len(bodies))):  # nearly always, and it takes half the time
+            head += "0" * (20 - digits)
+            texts = [f'{head}{sequence}",{body}' for sequence, body in enumerate(bodies, first)]
+        else:
+            texts = [f'{head}{sequence:020d}",{body}' for sequence, body in enumerate(bodies, first)]
         if first == 1 and bodies:
-            said = _said.decode(bodies[0])
+            said = _said.decode("{" + bodies[0])
             said.data["previous"] = msgspec.Raw(msgspec.json.encode(self._previous))
-            texts[0] = f'{head}{1:020d}",{msgspec.json.encode(said).decode()[1:]}'
+            texts[0] = f'{self._head}{1:020d}",{msgspec.json.encode(said).decode()[1:]}'
         self.last += len(texts)
         return texts
 
