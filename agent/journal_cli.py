@@ -209,6 +209,10 @@ def tail(path: Path, *, number: int, follow: bool, as_json: bool) -> int:
         while follow:
             if (now := survey.changed()) == seen:
                 time.sleep(FOLLOW_S)
+                if not survey.is_in_place():
+                    raise process.Failure(
+                        f"{path}: the journal has got another file. Start this again to follow it"
+                    )
                 continue
             seen = now
             for held in survey.after(last):

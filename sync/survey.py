@@ -114,6 +114,7 @@ class Survey:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._raw = _open(path)
+        self._file = path.stat().st_ino
 
     def __enter__(self) -> Self:
         return self
@@ -221,6 +222,10 @@ class Survey:
         ).fetchall():
             yield from map(_held, rows)
             key = rows[-1][0]
+
+    def is_in_place(self) -> bool:
+        """Whether the file still has the name: an agent whose disk fails goes on in another."""
+        return self.path.exists() and self.path.stat().st_ino == self._file
 
     def changed(self) -> int:
         """Another number means that somebody wrote into the file."""

@@ -286,6 +286,17 @@ async def test_tail_follows_what_comes_until_it_is_interrupted(
     assert [json.loads(line)["sequence"] for line in out.splitlines()] == [3, 4, 5] and err == ""
 
 
+async def test_tail_says_when_the_journal_goes_on_in_another_file(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await journal.close()
+    monkeypatch.setattr(
+        journal_cli.time, "sleep", lambda _: path.rename(path.with_name("journal.db.failing-1"))
+    )
+    with pytest.raises(Failure, match=r"has got another file. Start this again"):
+        journal_cli.tail(path, number=1, follow=True, as_json=False)
+
+
 # --- verify ------------------------------------------------------------------------------------------------
 
 
