@@ -86,10 +86,10 @@ class Cable:
                 "This test makes networks of its own, and only root may do that: run it as root.",
                 pytrace=False,
             )
-        tag = f"{os.getpid() % 100_000}"
+        tag = f"{os.getpid() % 100_000}"  # names of links have 15 characters at most
+        self._link = f"tmv{tag}"
         self.centre = Namespace(f"tmc{tag}")
         self.dock = Namespace(f"tmd{tag}")
-        self._link = f"tmv{tag}"
         ip("link", "add", self._link, "netns", str(self.centre.name), "type", "veth",
            "peer", "name", self._link, "netns", str(self.dock.name))  # fmt: skip
         for namespace, address in ((self.centre, self.centre_address), (self.dock, self.dock_address)):
