@@ -44,6 +44,7 @@ TAKEN_S: Final = 2.0  # how long answers may take to reach the broker before the
 LOOK_S: Final = 0.01
 BACKUPS_WATCH_S: Final = 2.0  # a backup that was recorded is told of so late
 WARNED_EVERY_S: Final = 24 * 3600.0  # that there is none
+GOODBYE_S: Final = 2.0  # what a question to the database may still take at the end
 TRIED_AT_ONCE: Final = 100  # parked batches that are tried again together
 
 
@@ -383,11 +384,21 @@ class Consumer:
         pause_s = RETRY_FIRST_S
         while True:
             try:
-                return await asyncio.to_thread(self._read, read)
+                return await self._in_thread(read)
             except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
                 _log.warning("waiting for the database", error=str(error))
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, RETRY_MOST_S)
+
+    async def _in_thread(self, read: Callable[[sa.Connection], Any]) -> Any:
+        """Who is cancelled waits a moment for the thread: its connection goes back before the database is let go."""
+        reading = asyncio.get_running_loop().run_in_executor(None, self._read, read)
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+            await asyncio.wait([reading], timeout=GOODBYE_S)
+            raise
 
     def _read(self, read: Callable[[sa.Connection], Any]) -> Any:
         with reading(self._ledger.engine) as connection:
