@@ -102,7 +102,7 @@ class Station:
         self._keeping: asyncio.Task[None] | None = None
         self._lines: list[Task] = []
         self._lined_up_for: tuple[object, ...] | None = None
-        # Tokens rise over restarts too, as long as the clock does.
+        # Tokens rise over restarts too.
         self._token = int(shared.now() * 1000)
         self.last: Shown | None = None
         self.choices = Choices(location=settings.location, operator=settings.operator)
@@ -112,6 +112,8 @@ class Station:
         self.choices = chosen.load(
             self._path, location=self.settings.location, operator=self.settings.operator
         )
+        # A clock that was set back must not take what comes now for older than what stands there, and looked at.
+        self._token = max(self._token, *(one.token for one in self.choices.concerns), 0)
 
     # --- what comes in -----------------------------------------------------------------------------------
 

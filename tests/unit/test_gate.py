@@ -180,6 +180,18 @@ async def test_what_nobody_looked_at_is_listed_over_a_restart_and_what_came_mean
     assert (await start()).concerns() == []
 
 
+async def test_a_clock_that_was_set_back_takes_nothing_for_looked_at(start: Start):
+    gate = await start()
+    gate.now_ns += 10 * 365 * 86_400 * 10**9
+    gate.station._token = int(gate.now_ns / 10**6)
+    await gate.passes(PILL)
+    gate = await start()
+    seen = gate.state("gate")["concerns"][0]["token"]
+    await gate.passes(CASE, "out", place=OUTSIDE)
+    assert (await gate.station.looked(seen)).outcome == "ok"
+    assert gate.concerns() == [("outward", "Oat milk (MILK)", 1)]
+
+
 async def test_a_job_ends_and_what_an_open_order_has_stays_received(start: Start):
     gate = await start()
     await gate.passes(CASE)
