@@ -93,8 +93,6 @@ class Committer:
                 self._mender.mend(*self.told, self._committed)
                 group, refused = self._admit(group)
             answers = self._apply(group, meanwhile)
-            if not self.store.files.is_in_place():
-                raise JournalError(f"{self.store.path}: somebody took the journal's file or its log away")
             self._committed()
         except Exception as error:  # noqa: BLE001 (whatever it is: nobody may see OK, and the writer must live)
             failure = self._mender.failed(error)
@@ -132,6 +130,9 @@ class Committer:
         start = 0
         for request in appends:
             answers.append((request, recorded[start : (start := start + len(request.drafts))]))
+        # Taken away while this is written, it is missed at the next commit, and all of it is rescued.
+        if not store.files.is_in_place():
+            raise JournalError(f"{store.path}: somebody took the journal's file or its log away")
         meanwhile()
         if not work and len(texts) <= EVENTS_PER_STATEMENT:
             store.insert(texts, now_ms)
