@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 
 from tests.simulation.play import Outcome, play
 
-CHUNK = 25  # seeds handed to a process at once
+CHUNK = 10  # seeds handed to a process at once
 
 
 def played(first: int, seeds: int, jobs: int) -> Iterator[list[Outcome]]:
