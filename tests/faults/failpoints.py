@@ -76,6 +76,8 @@ def each_moment(table: dict[str, tuple[str, ...]]) -> list[str]:
     ]
 
 
+CHECKPOINT: Final = "checkpoint"
+"""The log of a journal that is there already is carried into its file: the first write to that file, or its sync."""
 _SHIM_MODES: Final = {TORN: 1, SYNC: 2}
 
 
@@ -108,6 +110,9 @@ class Failpoints:
         """Wrap what is named in the tables; once, before the program begins."""
         if not self.armed:
             return
+        for moment, mode in _SHIM_MODES.items():
+            if Armed(CHECKPOINT, moment, 1) in self.armed:
+                ctypes.CDLL(None).tallyman_test_die(mode, b"/journal.db")
         self._wrap_sqlite()
         self._wrap_connection()
         self._wrap_ledger()

@@ -1,5 +1,6 @@
 """SIGKILL before, in the middle of, and after each commit, publish and acknowledgement of an agent."""
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -45,6 +46,26 @@ async def test_an_agent_that_dies_at_any_point_loses_no_ok_and_doubles_nothing(
         await dock.start(FORGETFUL if point.startswith("keep") else QUICK, die=[point])
         await dock.scan(MOST_SCANS, while_alive=True)
         assert await dock.ended() == DIED, f"{point} was never passed"
+        await dock.start()
+        await dock.scan(3)
+        await healed(central, [dock], others=True)
+    finally:
+        await dock.close()
+
+
+@pytest.mark.parametrize("moment", [failpoints.TORN, failpoints.SYNC])
+async def test_an_agent_that_dies_while_its_log_is_carried_into_the_file_loses_no_ok(
+    moment: str, nursery: Nursery, central: Central, shared_broker: Broker, tmp_path: Path
+) -> None:
+    dock = Dock(nursery, tmp_path, f"a-carry-{moment}", shared_broker.url)
+    try:
+        await dock.start()
+        await dock.scan(20)
+        await dock.kill()
+        await dock.start(die=[f"{failpoints.CHECKPOINT}:{moment}:1"])
+        await dock.scan(20, while_alive=True)
+        dock.signal(signal.SIGTERM)  # at the end, if not before, the log is carried over
+        assert await dock.ended() == DIED
         await dock.start()
         await dock.scan(3)
         await healed(central, [dock], others=True)
