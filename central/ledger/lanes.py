@@ -6,8 +6,8 @@ of an agent waits there, all that it sends later waits behind it, and it waits f
 one: the order within an agent is never broken.
 
 Bounds: the lanes hold so many commands together, the slow one half of them, so that a backlog never shuts out the
-API. Where both wait, a transaction takes of both: the slow lane goes on however busy the fast one is. And it takes
-little of a backlog while people are at work: who scans next waits for the transaction that runs.
+API. Where both wait, every second transaction takes of both: the slow lane goes on however busy the fast one is. And
+it takes little of a backlog while people are at work: who scans next waits for the transaction that runs.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -60,7 +60,7 @@ class Lanes(Generic[T]):
 
     def __init__(self, most: int, batch_events: int) -> None:
         self._most, self._batch_events = most, batch_events
-        self._share = max(1, batch_events // 3)  # of a transaction: the slow lane's, where both wait
+        self._share = max(1, batch_events // 3)  # of a transaction: the slow lane's, while people are at work
         self._fast: deque[Waiting[T]] = deque()
         self._slow: OrderedDict[str, deque[Waiting[T]]] = OrderedDict()
         self._in_slow = 0
@@ -94,29 +94,29 @@ class Lanes(Generic[T]):
         return True
 
     def take(self) -> list[Waiting[T]]:
-        """What goes into the next transaction: of the fast lane two thirds where both wait, and of the slow one the
-        rest; at least one command of each, as far as they may be carried out together.
+        """What goes into the next transaction: what is live, alone; where the slow lane was left out the time before, a
+        third is its own. As far as they may be carried out together.
         """
         taken: list[Waiting[T]] = []
-        if self._owed:
-            self._take_slow(taken, self._share)
-        slow_first = len(taken)
-        room = max(1, self._batch_events - (self._share if self._in_slow else 0))
+        if self._owed or not self._fast:
+            room = self._batch_events if self._quiet >= QUIET and not self._fast else self._share
+            self._take_slow(taken, room)
+        slow = len(taken)
+        self._take_fast(taken)
+        self._quiet = 0 if len(taken) > slow else self._quiet + 1
+        self._owed = bool(self._in_slow) and not slow
+        return taken
+
+    def _take_fast(self, taken: list[Waiting[T]]) -> None:
         weight = sum(writer.weight(one.command) for one in taken)
-        while self._fast and weight < room and _may_join(taken, self._fast[0]):
+        while self._fast and weight < self._batch_events and _may_join(taken, self._fast[0]):
             one = self._fast.popleft()
             taken.append(one)
             weight += writer.weight(one.command)
             if one.agent is not None:
                 self._in_fast[one.agent] -= 1
                 self._events_in_fast[one.agent] -= one.events
-        live = len(taken) - slow_first
-        if not slow_first:
-            self._quiet = 0 if live else self._quiet + 1
-            self._take_slow(taken, self._batch_events if self._quiet > QUIET else self._share)
         self._in_fast, self._events_in_fast = +self._in_fast, +self._events_in_fast
-        self._owed = bool(self._in_slow) and len(taken) == live
-        return taken
 
     def _take_slow(self, taken: list[Waiting[T]], events: int) -> None:
         """An agent after the other, a command each, until there are so many events of them."""
