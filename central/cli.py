@@ -118,7 +118,13 @@ def back_up(config: Path, file: Path, keep: int) -> int:
         except BaseException:
             backups.give_up(engine, begun.mark)
             raise
-        done = backups.finish(engine, begun.mark, keep=keep)
+        try:
+            done = backups.finish(engine, begun.mark, keep=keep)
+        except backups.UnknownMark:
+            process.say(
+                f"The database was replaced meanwhile: {file} is of the one before, and is not counted on."
+            )
+            return process.FAILED
         sys.stdout.write(f"{file}\n")
         process.say(f"It holds everything up to {rfc3339(begun.begun_us)}. {_counted_on(done)}")
         return process.DONE

@@ -146,7 +146,7 @@ async def test_a_copy_that_is_made_while_central_works_is_whole(database_url: st
     async with opened(database_url) as books:
         await books.stock_the_shop()
         docks = [Stream(f"dock-{number}") for number in range(4)]
-        working = asyncio.gather(*(receive(books, dock, 40) for dock in docks))
+        working = asyncio.gather(*(receive(books, dock, 15) for dock in docks))
         assert await back_up(config, file) == 0
         await working
         counted = {row.incarnation: row.acked for row in books.rows(sa.select(tables.backup_cursor))}
@@ -187,6 +187,24 @@ async def test_a_failed_copy_leaves_the_one_before_and_counts_for_nothing(
     assert sorted(path.name for path in tmp_path.glob("backup*")) == ["backup"]
 
 
+def test_a_backup_of_a_database_that_was_replaced_meanwhile_is_not_counted_on(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(tmp_path, database_url)
+    engine = open_engine(database_url)
+    database.migrate(engine)
+    make = copies.make
+
+    def made_and_replaced(url: str, file: Path, mark: str) -> None:
+        make(url, file, mark)
+        backups.give_up(engine, mark)
+
+    monkeypatch.setattr(copies, "make", made_and_replaced)
+    assert cli.back_up(config, tmp_path / "backup", 7) == 1
+    assert "was replaced meanwhile" in capsys.readouterr().err
+    engine.dispose()
+
+
 def test_what_is_no_backup_is_refused(
     database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,7 +236,8 @@ async def test_a_damaged_backup_is_refused_and_changes_nothing(
 ) -> None:
     file, config, dock = tmp_path / "backup", config_of(tmp_path, database_url), Stream()
     async with opened(database_url) as books:
-        await receive(books, dock, 200)
+        data = {"sku": "SKU-1", "to_location": "DOCK-2"}
+        await books.do(dock.batch(*(dock.event("received", data) for _ in range(200))))
         assert await back_up(config, file) == 0
     whole = file.read_bytes()
     for spoilt in (whole[: len(whole) * 2 // 3], whole[: len(whole) // 10]):
