@@ -94,8 +94,8 @@ class Lanes(Generic[T]):
         return True
 
     def take(self) -> list[Waiting[T]]:
-        """What goes into the next transaction: what is live, alone; where the slow lane was left out the time before, a
-        third is its own. As far as they may be carried out together.
+        """What goes into the next transaction: what is live, alone; where the slow lane was left out the time
+        before, a third is its own. As far as they may be carried out together.
         """
         taken: list[Waiting[T]] = []
         if self._owed or not self._fast:
