@@ -17,7 +17,7 @@ from tests.support.postgres import Postgres
 
 # How fast examples are made says how busy the machine is, not whether they hold.
 settings.register_profile("tallyman", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# `make mutation` asks the same question twice and wants the same answer; which example is the smallest says nothing there.
+# `make mutation` wants the same answer to the same change, and no smallest example.
 settings.register_profile(
     "mutation",
     settings.get_profile("tallyman"),
