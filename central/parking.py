@@ -75,7 +75,7 @@ class Parking:
                 return True  # the same again, or a shorter cut of it
             self._remove(incarnation, first)
             waiting = self._waiting.get(incarnation)
-        taken = sum(len(one.events) for one in waiting.batches.values()) if waiting else 0
+        taken = sum(len(one.events) for one in (waiting.batches.values() if waiting else ()))
         size = _size(batch)
         if taken + len(batch.events) > self._window or self.bytes + size > self._most_bytes:
             return False

@@ -72,8 +72,7 @@ def judge_batch(
         if action == "book":
             knowing[event.identity] = Known(event.content, event.void)
         acked = max(acked, event.sequence)
-    answered = list(zip(steps, events, strict=False))
-    forked = any(holding[event.sequence] != event.identity for _, event in answered)
+    forked = any(holding[event.sequence] != event.identity for event in events[: len(steps)])
     return Ruling(tuple(steps), acked, forked)
 
 
@@ -113,7 +112,7 @@ def returned(speaks: str, current: str | None, first_seen: Mapping[str, int]) ->
     """An older life of an agent speaks after a younger one: two processes share its id, or its message came late.
     `first_seen` (any rising number) of the incarnations known.
     """
-    if current is None or current == speaks or speaks not in first_seen or current not in first_seen:
+    if current is None or speaks not in first_seen or current not in first_seen:
         return False
     return first_seen[speaks] < first_seen[current]
 

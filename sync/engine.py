@@ -245,7 +245,7 @@ class Engine:
 
     def disconnected(self) -> None:
         """The connection is gone, and with it whatever was on its way."""
-        self.online, self.window, self._nonce = False, 0, None
+        self.online, self._nonce = False, None
         self._reading = None
 
     def appended(self, incarnation: str, last: int, now: float) -> list[Action]:

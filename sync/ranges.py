@@ -84,8 +84,7 @@ class Ranges:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ranges) and list(self) == list(other)
 
-    def __hash__(self) -> int:
-        raise TypeError("Ranges change, so they have no hash")
+    __hash__ = None  # type: ignore[assignment]  # ranges change
 
     def __repr__(self) -> str:
         return f"Ranges({list(self)})"

@@ -586,6 +586,7 @@ def test_what_is_recorded_while_events_of_a_left_incarnation_are_entered_is_sent
     desk.do(
         desk.engine.reentered([Stream(A, last=9, acked=3, safe=3, left=True, lacking=Ranges()), entered], 1.0)
     )
+    assert desk.engine.queued == 2, "before central says anything"
     desk.answer(A, 3), desk.answer(B)
     assert desk.batches() == [[1, 2]] and desk.engine.queued == 2
 

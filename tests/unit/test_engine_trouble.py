@@ -73,6 +73,23 @@ def test_only_the_answer_to_the_latest_hello_lowers_and_changes(
     assert (desk.engine.streams[A].acked, desk.engine.history) == (acked, history)
 
 
+def test_what_the_answer_of_a_new_history_calls_safe_is_all_that_is_left_of_the_old_one() -> None:
+    desk = answered(Stream(A, last=9, acked=9, safe=7))
+    desk.ack(A, 9, safe=7)
+    desk.tick(300)
+    desk.answer(A, 8, safe=5, history="H2")
+    assert (A, 5) in desk.records[-1].forget_above
+    assert desk.engine.streams[A].lacking == Ranges([(6, 9)])
+
+
+def test_a_hello_that_nobody_answers_is_repeated_with_its_nonce_however_much_waits() -> None:
+    desk = online(Stream(A, last=5, lacking=Ranges([(1, 5)])), Stream(B))
+    desk.answer(B)
+    for _ in range(40):
+        desk.tick(0.5)
+    assert desk.hellos() > 3 and desk.hello()["nonce"] == "n1"
+
+
 @pytest.mark.parametrize(
     ("window", "batches"),
     [(0, []), (1, [[1]]), (2, [[1, 2]]), (5, [[1, 2, 3, 4, 5]]), (9, [[1, 2, 3, 4, 5]])],

@@ -28,3 +28,10 @@ def test_nobody_keeps_an_agent_busy_with_answers() -> None:
     answers = [orders.answer(order, {}, 100.0) for _ in range(MOST + 5)]
     assert [answer is None for answer in answers] == [False] * MOST + [True] * 5
     assert orders.answer(order, {}, 100.0 + PERIOD_S) is not None
+
+
+def test_any_ten_seconds_have_at_most_ten_answers() -> None:
+    orders, order = Orders(WHO), Order("c-1", "identify")
+    asked = [0.0, *(5.0 + n / 10 for n in range(MOST - 1)), PERIOD_S - 0.1, PERIOD_S, PERIOD_S + 0.1]
+    answers = [orders.answer(order, {}, at) for at in asked]
+    assert [answer is None for answer in answers] == [False] * MOST + [True, False, True]

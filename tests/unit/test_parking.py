@@ -37,6 +37,15 @@ def test_what_was_parked_is_ready_in_order_once_the_gap_closes() -> None:
     assert (len(parking), parking.bytes, parking.next_due()) == (0, 0, None)
 
 
+def test_what_was_overtaken_is_neither_given_out_nor_in_the_way() -> None:
+    parking = Parking(window=10)
+    assert parking.bytes == 0
+    assert park(parking, batch(3, 8))
+    assert park(parking, batch(10, 18), acked=8), "more than the window, with what was overtaken"
+    assert len(parking) == 1
+    assert ready(parking, 18) == [] and parking.bytes == 0
+
+
 def test_what_follows_without_a_hole_is_not_parked() -> None:
     parking = Parking()
     assert not park(parking, batch(4, 5), acked=3)
@@ -75,6 +84,20 @@ def test_all_incarnations_together_have_a_bound_in_bytes() -> None:
     assert full < parking.bytes < 2500
     ready(parking, 1)
     assert park(parking, batch(2, 2, Stream(), size=1000)), "there is room again"
+
+
+def test_the_bound_in_bytes_can_be_reached() -> None:
+    one = batch(2, 2)
+    assert park(Parking(most_bytes=len(one.texts[0])), one)
+    assert not park(Parking(most_bytes=len(one.texts[0]) - 1), one)
+
+
+def test_what_comes_again_waits_no_longer_for_it() -> None:
+    parking, one = Parking(), batch(3, 4)
+    assert park(parking, one, now=100.0)
+    due = parking.next_due()
+    assert park(parking, one, now=101.0)
+    assert parking.next_due() == due
 
 
 def test_a_new_history_drops_everything() -> None:

@@ -80,6 +80,13 @@ def test_a_lost_place_can_still_be_taken() -> None:
     assert (actions(ruling), ruling.acked) == ([("book", True), ("book", True)], 5)
 
 
+def test_an_id_that_comes_twice_in_one_batch_is_known_the_second_time() -> None:
+    ruling = judge_batch(0, {}, {}, [arrived(1, "a"), arrived(2, "a")])
+    assert actions(ruling) == [("book", True), ("known", True)]
+    ruling = judge_batch(0, {}, {}, [arrived(1, "a", "one", void=True), arrived(2, "a", "other")])
+    assert actions(ruling) == [("book", True), ("known", True)]
+
+
 @pytest.mark.parametrize(("booked", "comes"), [(True, False), (False, True), (True, True)])
 def test_a_void_and_the_event_it_replaces_are_one(booked: bool, comes: bool) -> None:
     ruling = judge_batch(
@@ -185,11 +192,13 @@ def test_a_range_that_the_agent_no_longer_has_is_lost() -> None:
     assert greeting.lost == (Lost(OLD, 6, 7),)
     greeting = judge(hello((OLD, 100, 9, 9), (NEW, 100, 0, 0)), acked={OLD: 5})
     assert greeting.lost == (Lost(OLD, 6, 9),), "no event was ever beyond the last"
+    assert judge(hello((NEW, 2, 4, 0))).lost == (Lost(NEW, 1, 1),), "of one that nobody heard of too"
 
 
 def test_only_a_past_incarnation_can_have_been_set_back() -> None:
     greeting = judge(hello((OLD, 1, 4, 0), (NEW, 1, 0, 0)), acked={OLD: 5, NEW: 2})
     assert [listed.incarnation for listed in greeting.rolled_back] == [OLD]
+    assert judge(hello((NEW, 1, 4, 0)), acked={NEW: 5}).rolled_back == ()
 
 
 @pytest.mark.parametrize(
@@ -200,6 +209,7 @@ def test_only_a_past_incarnation_can_have_been_set_back() -> None:
         (OLD, {NEW: 2}, False),
         (OLD, {OLD: 1}, False),
         (OLD, {OLD: 1, NEW: 2}, False),
+        (OLD, {OLD: 2, NEW: 2}, False),
         (OLD, {OLD: 2, NEW: 1}, True),
     ],
 )
