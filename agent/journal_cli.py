@@ -20,11 +20,11 @@ import msgspec
 from agent import config
 from service import process
 from sync.events import event_name
-from sync.lives import Life
+from sync.journal.lives import Life
+from sync.journal.proof import MOST_FOUND, Fault, Proof
+from sync.journal.recorded import JournalError, rfc3339
+from sync.journal.survey import Held, Room, Status, Survey
 from sync.messages import Event
-from sync.proof import MOST_FOUND, Fault, Proof
-from sync.recorded import JournalError, rfc3339
-from sync.survey import Held, Room, Status, Survey
 
 MOST_LISTED: Final = 20  # incarnations, for people; --json lists all
 FOLLOW_S: Final = 0.3  # between two looks for what is new

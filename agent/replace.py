@@ -6,8 +6,8 @@ from pathlib import Path
 
 from agent import config
 from service import process
-from sync import salvage
-from sync.recorded import JournalError
+from sync.journal import salvage
+from sync.journal.recorded import JournalError
 
 
 def main(path: Path) -> int:

@@ -25,9 +25,9 @@ from benchmarks.figures import Figure, median, percentile
 from benchmarks.journal import draft
 from sync import messages
 from sync.journal import Journal
+from sync.journal.recorded import Recorded
 from sync.messages import Verdict
 from sync.mqtt import Settings
-from sync.recorded import Recorded
 from sync.uplink import Uplink
 
 BACKLOG: Final = 1_000_000

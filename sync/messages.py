@@ -106,7 +106,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=False):
     datacontenttype: str = "application/json"
     incarnation: IncarnationId
     sequence: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{20}$(?!\n)")]
-    # From here on in the order of `sync.recorded.Draft`: the journal joins what its place says and what it says.
+    # From here on in the order of the journal's `Draft`: the journal joins what its place says and what it says.
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
     type: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     time: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]

@@ -17,10 +17,10 @@ from msgspec import UNSET, UnsetType
 from sync import ids, messages
 from sync.engine import Action, Engine, Publish, Read, Record, Reenter, Void
 from sync.journal import Journal, JournalError
+from sync.journal.retention import RETENTION_S
 from sync.messages import Ack, Device, Reference, ReferenceDelta, State, Tasks, Unreadable, Verdict
 from sync.mqtt import Incoming, Link, Settings, Will
 from sync.orders import Order, Orders
-from sync.retention import RETENTION_S
 
 TICK_S = 0.25  # the protocol's shortest time is 1 s
 STATE_S = 1.0  # `state` is published at most so often

@@ -35,7 +35,7 @@ FORGETFUL: Final = {
     **QUICK,
     "agent.build.DAY_S": 0.0,  # nothing is kept for its age …
     "agent.build.KEPT": 5,  # … and of the newest only five
-    "sync.retention.MARK_S": 0,
+    "sync.journal.retention.MARK_S": 0,
     "sync.uplink.KEEP_S": 0.1,
 }
 """An agent that lets go at once of whatever it may let go of."""

@@ -16,8 +16,8 @@ import structlog
 
 from sync.engine import Record
 from sync.journal import Draft, Journal, JournalError
+from sync.journal.recorded import JournalDamaged
 from sync.messages import Verdict
-from sync.recorded import JournalDamaged
 
 
 class Worker:

@@ -16,10 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from sync import salvage
-from sync.files import LOG_BYTES
-from sync.journal import Journal, JournalError
-from sync.recorded import JournalDamaged
+from sync.journal import Journal, JournalError, salvage
+from sync.journal.files import LOG_BYTES
+from sync.journal.recorded import JournalDamaged
 from tests.support.journals import ROOT, JournalProgram
 
 FRAME = 24 + 4096

@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
-from sync.files import Files
+from sync.journal.files import Files
 
 WRITES: Final = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 

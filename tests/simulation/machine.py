@@ -1,7 +1,7 @@
 """An agent: a machine with its disk, and the program that runs on it.
 
 The program is the real engine, the real committer and the real store. What is written here is what stands between
-them and has threads in the real program (sync/journal.py, sync/uplink.py): a writer that takes what waits, a reader,
+them and has threads in the real program (journal.py, uplink.py): a writer that takes what waits, a reader,
 and a loop that does what the engine says. Each of their steps is a step of the world, and between any two of them
 the program may end.
 """
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from sync import ids, messages
-from sync.committer import Committer, Request
 from sync.engine import Action, Engine, Publish, Read, Record, Reenter, Void
+from sync.journal.committer import Committer, Request
+from sync.journal.reader import Reader
+from sync.journal.recorded import Draft, JournalError
+from sync.journal.store import Store
 from sync.messages import Ack
-from sync.reader import Reader
-from sync.recorded import Draft, JournalError
-from sync.store import Store
 from tests.simulation.disk import Crash, Disk, DiskFiles, Handle
 from tests.simulation.watch import Violation
 

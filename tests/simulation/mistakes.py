@@ -16,13 +16,14 @@ import sqlalchemy as sa
 from central import database, streams
 from central.ledger import booking
 from central.ledger.books import Books
-from sync import engine, retention
-from sync.committer import Committer
+from sync import engine
 from sync.engine import Engine, Reenter
-from sync.mending import Mender
+from sync.journal import retention
+from sync.journal.committer import Committer
+from sync.journal.mending import Mender
+from sync.journal.recorded import JournalError
+from sync.journal.store import Store
 from sync.messages import Ack
-from sync.recorded import JournalError
-from sync.store import Store
 
 Planted = Callable[[], Any]
 

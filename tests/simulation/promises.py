@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sync.engine import Publish, Record
+from sync.journal.recorded import Draft, rfc3339
 from sync.messages import Ack
-from sync.recorded import Draft, rfc3339
 from tests.simulation.watch import CLONE_ALARMS, Meant, Violation, Watch
 
 if TYPE_CHECKING:
@@ -177,6 +177,7 @@ class Promises(Watch):
 
     def set_back(self, machine: "Machine", lives: dict[str, int]) -> None:
         self.cloned, machine.may_have_pruned = True, False
+        self._set_back = [one for one in self._set_back if one[0] is not machine]  # to what it is now
         self._set_back.append((machine, lives))
 
     def copied(self, machine: "Machine", twin: "Machine") -> None:

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync import files as files_module
-from sync.committer import Committer, Request
 from sync.engine import Record
-from sync.files import Files
+from sync.journal import files as files_module
+from sync.journal.committer import Committer, Request
+from sync.journal.files import Files
+from sync.journal.reader import Reader
+from sync.journal.recorded import Draft
+from sync.journal.store import Store
 from sync.messages import Verdict
-from sync.reader import Reader
-from sync.recorded import Draft
-from sync.store import Store
 from tests.simulation.disk import Disk, DiskFiles
 
 OPERATION = st.one_of(

@@ -18,14 +18,14 @@ from typing import Any
 
 import pytest
 
-from sync import files as files_module
-from sync import journal as journal_module
-from sync.condition import Condition
 from sync.engine import Record, Stream
 from sync.journal import Draft, EventTooLarge, Journal, JournalBusy, JournalError
+from sync.journal import files as files_module
+from sync.journal import journal as journal_module
+from sync.journal.condition import Condition
+from sync.journal.recorded import JournalDamaged
 from sync.messages import Verdict
 from sync.ranges import Ranges
-from sync.recorded import JournalDamaged
 
 numbers = itertools.count(1)
 
@@ -335,7 +335,7 @@ async def test_a_journal_of_another_format_is_refused_by_that_name(opened, tmp_p
 async def test_a_file_that_is_no_journal_is_refused_and_kept(opened, tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     path.write_bytes(b"this is not a database" * 100)
-    with pytest.raises(JournalDamaged, match="file is not a database.*tallyman journal replace"):
+    with pytest.raises(JournalDamaged, match=r"file is not a database.*tallyman journal replace"):
         await opened(path)
     assert path.read_bytes() == b"this is not a database" * 100
 

@@ -14,12 +14,11 @@ import pytest
 from agent import journal_cli
 from service.config import ConfigError
 from service.process import Failure
-from sync import proof, survey
 from sync.engine import Record
-from sync.journal import Draft, Journal
-from sync.layout import SEQUENCE_BITS
+from sync.journal import Draft, Journal, proof, survey
+from sync.journal.layout import SEQUENCE_BITS
+from sync.journal.survey import Room
 from sync.messages import Verdict
-from sync.survey import Room
 
 Say = Callable[..., str]
 numbers = itertools.count(1)

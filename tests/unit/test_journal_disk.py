@@ -11,16 +11,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from sync import carving, inspection, mending, moving, salvage
 from sync import ids as minted
-from sync import journal as journal_module
-from sync.ballast import BALLAST_BYTES, Ballast
-from sync.condition import cannot_open, kind_of
 from sync.engine import Record
-from sync.files import CHECKPOINT_PAGES, Files
-from sync.journal import Draft, Journal, JournalError
+from sync.journal import Draft, Journal, JournalError, carving, inspection, mending, moving, salvage
+from sync.journal import journal as journal_module
+from sync.journal.ballast import BALLAST_BYTES, Ballast
+from sync.journal.condition import cannot_open, kind_of
+from sync.journal.files import CHECKPOINT_PAGES, Files
+from sync.journal.recorded import JournalDamaged
 from sync.messages import Verdict
-from sync.recorded import JournalDamaged
 from tests.support.wait import eventually_async
 
 MIB = 1024 * 1024

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from central.streams import Greeting, judge_hello
-from sync import keeping, layout, lives, messages
-from sync.committer import Committer, Request
+from sync import messages
 from sync.engine import Engine, Publish, Record, Stream
-from sync.files import Files
-from sync.journal import Draft, Journal, JournalError
-from sync.layout import SEQUENCE_BITS
+from sync.journal import Draft, Journal, JournalError, keeping, layout, lives
+from sync.journal.committer import Committer, Request
+from sync.journal.files import Files
+from sync.journal.layout import SEQUENCE_BITS
+from sync.journal.proof import Proof
+from sync.journal.retention import MARK_S, MOST_UNANSWERED_KEPT
+from sync.journal.store import Store
 from sync.messages import Event, Hello, Verdict
-from sync.proof import Proof
 from sync.ranges import Ranges
-from sync.retention import MARK_S, MOST_UNANSWERED_KEPT
-from sync.store import Store
 
 numbers = itertools.count(1)
 DAY_S = 86_400.0

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync import messages
+from sync.journal.recorded import MAX_BODY_BYTES, Draft, EventTooLarge, JournalError, body_of
+from sync.journal.store import Store
 from sync.messages import Event
-from sync.recorded import MAX_BODY_BYTES, Draft, EventTooLarge, JournalError, body_of
-from sync.store import Store
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUE = st.recursive(

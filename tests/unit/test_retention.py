@@ -3,10 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync import retention
-from sync.lives import Life
+from sync.journal import retention
+from sync.journal.lives import Life
+from sync.journal.retention import MOST_PRUNED_KEPT, MOST_UNANSWERED_KEPT, Prune, forgettable, next_prune
 from sync.ranges import Ranges
-from sync.retention import MOST_PRUNED_KEPT, MOST_UNANSWERED_KEPT, Prune, forgettable, next_prune
 
 
 def life(
@@ -129,6 +129,21 @@ def test_incarnations_that_hold_nothing_are_bounded_and_what_a_rule_needs_is_nev
         if one.number in gone and one.last:
             assert sum(n.last > 0 and not n.held for n in kept if n.number > one.number) >= MOST_PRUNED_KEPT
     assert not [one for one in kept[:-1] if one.answered and not one.last], "used by no rule"
+
+
+def test_which_incarnations_are_forgotten() -> None:
+    """Unused and answered: all. Silent: the newest. Emptied: the oldest. Never the last, nor what holds events."""
+    silent = [life(number, 1, 0) for number in range(1, MOST_UNANSWERED_KEPT + 4)]
+    emptied = [life(number, 6, 5) for number in range(1001, 1001 + MOST_PRUNED_KEPT + 2)]
+    other = [life(2001, 1, 0, answered=True), life(2002, 5, 5), life(2003, 1, 0, answered=True)]
+    assert [one.number for one in forgettable([*silent, *emptied, *other])] == [
+        2001,
+        101,
+        102,
+        103,
+        1001,
+        1002,
+    ]
 
 
 def test_marks_are_as_near_as_the_retention_time_needs_and_bounded() -> None:

@@ -55,6 +55,22 @@ def test_a_void_fits_where_every_event_fits_also_when_it_is_entered_elsewhere(
     assert whole == (size <= 11_000)
 
 
+def test_a_void_has_no_subject_and_may_be_exactly_as_long_as_an_event() -> None:
+    event, text = event_of(800)
+    assert msgspec.json.decode(void_of(event, text)[0])["subject"] is None
+    lengths = set()
+    for name in ("a", "ab", "abc", "abcd"):  # base64 grows by four
+        event.source = f"/sites/s/agents/{name}"
+        wholes = [
+            len(void)
+            for size in range(11_000, 13_000)
+            for void, whole in [void_of(event, b"x" * size)]
+            if whole
+        ]
+        lengths.add(max(wholes))
+    assert max(lengths) == messages.MAX_RECORDED_BYTES
+
+
 async def test_what_a_void_cannot_hold_stays_in_the_journal_also_when_it_is_entered_elsewhere(
     tmp_path: Path,
 ) -> None:

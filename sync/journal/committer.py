@@ -2,7 +2,7 @@
 
 The idea: a group is one commit, and only what was committed for certain is told. After any failure what can be read
 proves nothing; before the next group the file is opened anew and has to show that it takes writes
-(`sync/mending.py`).
+(`mending.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from sync.condition import Condition
-from sync.mending import Mender
-from sync.recorded import Draft, JournalError, Recorded, body_of
-from sync.store import EVENTS_PER_STATEMENT, Store
+from sync.journal.condition import Condition
+from sync.journal.mending import Mender
+from sync.journal.recorded import Draft, JournalError, Recorded, body_of
+from sync.journal.store import EVENTS_PER_STATEMENT, Store
 
 Result = TypeVar("Result")
 Who = TypeVar("Who")

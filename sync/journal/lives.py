@@ -1,4 +1,4 @@
-"""What the journal knows of each incarnation without looking at its events; see `sync/layout.py` for its columns.
+"""What the journal knows of each incarnation without looking at its events; see `layout.py` for its columns.
 
 The idea: everything that is asked of an incarnation (what lacks a verdict, how many it holds, how far it may be
 pruned) follows from eight numbers and a set of holes. They are changed beside the events, in the same transaction.
@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sync.layout import SEQUENCE_BITS
+from sync.journal.layout import SEQUENCE_BITS
 from sync.ranges import Ranges, runs
 
 _SELECT_EVENT = "SELECT {what}(key) FROM event WHERE key > number << {bits} AND key < number + 1 << {bits}"

@@ -7,7 +7,7 @@ done before SQLite may read it: a commit that is appended to it would else be lo
 Pages of the file itself need no such care: SQLite forgets the log only after the file's fsync succeeded, and
 until then plays all of it into the file again.
 
-What stands in the file is `sync/store.py`'s. A store asks its `Files` for a connection and for nothing else,
+What stands in the file is `store.py`'s. A store asks its `Files` for a connection and for nothing else,
 so that a simulation can give it one that lives in memory and loses what a disk would lose.
 """
 
@@ -20,10 +20,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from sync import inspection, moving
-from sync.ballast import BALLAST_BYTES, Ballast
-from sync.directory import log_of, sync_directory
-from sync.recorded import JournalDamaged, JournalError
+from sync.journal import inspection, moving
+from sync.journal.ballast import BALLAST_BYTES, Ballast
+from sync.journal.directory import log_of, sync_directory
+from sync.journal.recorded import JournalDamaged, JournalError
 
 # One checkpoint per 6,000 pages (some 35,000 scans that come at once) instead of SQLite's 1,000 takes the long
 # commits out of the tail.
@@ -101,7 +101,7 @@ class Files:
             return raw
 
     def inspect(self) -> None:
-        """Ask whether it is a journal and sound, before anything is written into it: see `sync/inspection.py`. By a
+        """Ask whether it is a journal and sound, before anything is written into it: see `inspection.py`. By a
         connection that only reads: whoever may write takes the log away when it closes, damaged or not.
 
         Raises:

@@ -1,7 +1,7 @@
 """What an error of the disk means, and what a person is told of it. Pure.
 
 The one idea: whatever went wrong is one of a few kinds, and each kind has one text that says what happened, what is
-kept, and what to do. What the journal does about a kind is `sync/mending.py`'s.
+kept, and what to do. What the journal does about a kind is `mending.py`'s.
 """
 
 import errno
@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from sync.recorded import JournalDamaged, JournalError
+from sync.journal.recorded import JournalDamaged, JournalError
 
 Kind = Literal["full", "read-only", "missing", "failing", "damaged", "defect"]
 

@@ -5,7 +5,7 @@ without looking at its events. An event lacks a verdict if it lies in a `hole`, 
 one. Both are written in the same transaction as the verdicts themselves, and `tallyman journal verify` compares them.
 
     meta          format, agent, history, connection, ran_s
-    incarnation   one row for each start of the agent's process that is still needed (see `sync/retention.py`)
+    incarnation   one row for each start of the agent's process that is still needed (see `retention.py`)
     hole          runs of events at or below `judged` that lack a verdict: nearly always none
     event         key = incarnation number × 2^40 + sequence; without an outcome it is queued
     voided        the original of an event in whose place a `void` stands that could not hold all of it

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from sync import inspection
-from sync.layout import SEQUENCE_BITS
+from sync.journal import inspection
+from sync.journal.layout import SEQUENCE_BITS
 from sync.messages import Event, sequence_text
 
 Row = tuple[int, bytes, int, int | None]

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sync.lives import Life
+from sync.journal.lives import Life
 
 RETENTION_S: Final = 30 * 86_400.0
 """How long what is settled is kept, unless the operator says otherwise: time to notice that central lost it, and to

@@ -15,13 +15,13 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from sync.directory import index_of, log_of, sync_directory, unused
-from sync.recorded import JournalDamaged
+from sync.journal.directory import index_of, log_of, sync_directory, unused
+from sync.journal.recorded import JournalDamaged
 
 WORDS: Final = ("old", "damaged")
 
 # Both files must agree on this after a copy: one row for each start of the agent (of whose keys the upper
-# bits are the number, see `sync/store.py`), and in it every way to lose an event or a part of one. Other
+# bits are the number, see `store.py`), and in it every way to lose an event or a part of one. Other
 # tables are small.
 _EVENTS: Final = (
     "SELECT key >> 40, count(*), min(key), max(key), sum(key & 0xFFFFFF), sum(length(text)), sum(recorded_ms),"
@@ -129,6 +129,6 @@ def _totals(raw: sqlite3.Connection) -> list[object]:
     small = [name for name, _ in tables if name != "event" and not name.startswith("sqlite_")]
     return [
         tables,
-        *(sorted(raw.execute(f'SELECT * FROM "{name}"')) for name in small),  # noqa: S608 (its own tables)
+        *(sorted(raw.execute(f'SELECT * FROM "{name}"')) for name in small),
         raw.execute(_EVENTS).fetchall(),
     ]

@@ -23,10 +23,10 @@ from typing import Final
 
 import structlog
 
-from sync.condition import Condition, Kind, advice, kind_of
-from sync.files import CHECKPOINT_PAGES, LOG_BYTES
-from sync.recorded import JournalError
-from sync.store import Store
+from sync.journal.condition import Condition, Kind, advice, kind_of
+from sync.journal.files import CHECKPOINT_PAGES, LOG_BYTES
+from sync.journal.recorded import JournalError
+from sync.journal.store import Store
 
 FIRST_MOVE: Final = 3  # failed attempts; an error of the moment needs no new file
 MOVE_EVERY: Final = 30  # further ones: a copy may be large, and the disk is in trouble

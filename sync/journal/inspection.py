@@ -22,9 +22,9 @@ from typing import Final, Self
 import msgspec
 import structlog
 
-from sync.directory import index_of, log_of
+from sync.journal.directory import index_of, log_of
+from sync.journal.recorded import JournalDamaged, JournalError
 from sync.messages import sequence_text
-from sync.recorded import JournalDamaged, JournalError
 
 TABLES: Final = frozenset({"meta", "incarnation", "event"})
 NEWEST_EVENTS: Final = 10_000  # about 0.1 s
@@ -33,7 +33,7 @@ NEWEST_EVENTS: Final = 10_000  # about 0.1 s
 CHECK_S: Final = 20.0
 PROGRESS_S: Final = 5.0  # between lines in the log
 AGAIN_S: Final = 0.05  # a check that had not begun when it was ended is ended again
-_SEQUENCE: Final = (1 << 40) - 1  # of an event's key, see `sync/store.py`
+_SEQUENCE: Final = (1 << 40) - 1  # of an event's key, see `store.py`
 
 _LOG_MAGIC: Final = 0x377F0682
 _LOG_HEADER: Final = 32

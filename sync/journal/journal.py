@@ -2,7 +2,7 @@
 
 The thread owns the only connection that writes. It takes whatever is waiting, commits it with one fsync, and only
 then does anybody who waits for `append` go on: an OK shown to a person survives `kill -9` and power loss at that
-instant. What the file holds is `sync/store.py`'s; what is here is who waits for what.
+instant. What the file holds is `store.py`'s; what is here is who waits for what.
 """
 
 import asyncio
@@ -17,18 +17,16 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sync import ids
-from sync.ballast import BALLAST_BYTES
-from sync.committer import Answer, Committer, Request
-from sync.condition import Condition, cannot_open
 from sync.engine import Record, Stream
-from sync.files import Files
-from sync.keeping import Kept
+from sync.journal.ballast import BALLAST_BYTES
+from sync.journal.committer import Answer, Committer, Request
+from sync.journal.condition import Condition, cannot_open
+from sync.journal.files import Files
+from sync.journal.keeping import Kept
+from sync.journal.reader import Reader
+from sync.journal.recorded import Draft, JournalBusy, JournalError, Recorded, rfc3339
+from sync.journal.store import Store
 from sync.messages import Batch
-from sync.reader import Reader
-from sync.recorded import Draft, EventTooLarge, JournalBusy, JournalError, Recorded, rfc3339
-from sync.store import Store
-
-__all__ = ["Draft", "EventTooLarge", "Journal", "JournalBusy", "JournalError", "Recorded", "rfc3339"]
 
 ROWS_PER_COMMIT: Final = 2_000  # bounds how long the first of a group waits for the last
 FEW: Final = 16  # so many are never divided
@@ -129,7 +127,7 @@ class Journal:
 
         Args:
             now_ms: the wall clock, Unix milliseconds; recorded, never trusted.
-            ballast_bytes: how much room is kept for when the disk is full, see `sync/ballast.py`.
+            ballast_bytes: how much room is kept for when the disk is full, see `ballast.py`.
         Raises:
             JournalDamaged: it is kept as it is; its text says what the operator can do.
             JournalError: another agent has it, it belongs to another agent or program, or the disk does not take it.

@@ -3,7 +3,7 @@
 Rows are narrow, in key order (incarnation, then sequence), and hold the event's final text once, so that a batch
 is a join of texts. An event changes only twice: a verdict is written beside it, and a text that central cannot read
 is wrapped into a `void`. It is deleted when it was settled long ago (`keep`). What is known of each incarnation is
-held in memory too (`sync/lives.py`). The tables: `sync/layout.py`. A store belongs to one thread at a time.
+held in memory too (`lives.py`). The tables: `layout.py`. A store belongs to one thread at a time.
 """
 
 import sqlite3
@@ -14,14 +14,15 @@ from typing import Any, Final
 
 import msgspec
 
-from sync import ids, layout, lives, messages, retention, voids
+from sync import ids, messages, voids
 from sync.engine import Record, Stream
-from sync.files import Files
-from sync.keeping import KEEP_ROWS, Keeper, Kept
-from sync.layout import CONFLICT, FORMAT, OUTCOMES, SEQUENCE_BITS
-from sync.lives import Life
+from sync.journal import layout, lives, retention
+from sync.journal.files import Files
+from sync.journal.keeping import KEEP_ROWS, Keeper, Kept
+from sync.journal.layout import CONFLICT, FORMAT, OUTCOMES, SEQUENCE_BITS
+from sync.journal.lives import Life
+from sync.journal.recorded import JournalDamaged, JournalError
 from sync.messages import Event, Verdict
-from sync.recorded import JournalDamaged, JournalError
 
 ROWS_PER_STATEMENT: Final = 200  # longer statements gain nothing and hold the interpreter longer
 EVENTS_PER_STATEMENT: Final = 512  # SQLite takes ever longer to understand longer ones
@@ -181,7 +182,7 @@ class Store:
     # --- events ------------------------------------------------------------------------------------------
 
     def place(self, bodies: Sequence[str]) -> list[str]:
-        """Give drafts, written down by `sync.recorded.body_of`, the next places of the current incarnation: the texts
+        """Give drafts, written down by `recorded.body_of`, the next places of the current incarnation: the texts
         of the events.
         """
         first, head = self.last + 1, self._head
@@ -407,7 +408,7 @@ class Store:
         lives.took_out(self._raw, life, moved)
 
     def keep(self, ran_s: float, *, retention_s: float, keep_newest: int, most: int = KEEP_ROWS) -> Kept:
-        """One small step of keeping house; see `sync/keeping.py`."""
+        """One small step of keeping house; see `keeping.py`."""
         known = list(self._lives.values())
         return self._keeper.keep(
             self._raw, known, ran_s, retention_s=retention_s, keep_newest=keep_newest, most=most

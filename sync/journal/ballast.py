@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from sync.directory import sync_directory
+from sync.journal.directory import sync_directory
 
 # Enough for a write-ahead log that is as long as it gets before it is carried over (`files.LOG_BYTES`, 24 MB),
 # and for a file that has to grow by all of it.

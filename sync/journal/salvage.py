@@ -14,13 +14,14 @@ from typing import Any, Final
 
 import msgspec
 
-from sync import carving, ids, moving
-from sync.directory import log_of
-from sync.files import Files
-from sync.layout import CONFLICT, SEQUENCE_BITS
+from sync import ids
+from sync.journal import carving, moving
+from sync.journal.directory import log_of
+from sync.journal.files import Files
+from sync.journal.layout import CONFLICT, SEQUENCE_BITS
+from sync.journal.recorded import JournalDamaged, JournalError
+from sync.journal.store import ROWS_PER_STATEMENT, Store
 from sync.messages import Event
-from sync.recorded import JournalDamaged, JournalError
-from sync.store import ROWS_PER_STATEMENT, Store
 
 # Above what any journal reaches; a new one must count on from the old one's, which may not be readable.
 CONNECTIONS_AHEAD: Final = 1_000_000

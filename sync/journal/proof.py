@@ -1,7 +1,7 @@
 """Whether a journal is sound: every page, every place, every id, every text, every verdict. For `journal verify`.
 
 The idea: each rule that the journal keeps is looked at in the events themselves, and what is known of them without
-looking (`sync/lives.py`) must say the same. It goes through them in small looks, so that an agent may go on beside
+looking (`lives.py`) must say the same. It goes through them in small looks, so that an agent may go on beside
 it; what an agent changes in between is no fault, because each look compares what one commit wrote.
 """
 
@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import msgspec
 
-from sync import lives, messages
-from sync.layout import CONFLICT, OUTCOMES, SEQUENCE_BITS
-from sync.lives import Life
+from sync import messages
+from sync.journal import lives
+from sync.journal.layout import CONFLICT, OUTCOMES, SEQUENCE_BITS
+from sync.journal.lives import Life
+from sync.journal.survey import CHUNK, as_bytes
 from sync.messages import Event
-from sync.survey import CHUNK, as_bytes
 
 MOST_FOUND: Final = 200  # of one kind; of more, only the number is told
 STEPS: Final = 100_000  # of SQLite's machine between two signs of life: some milliseconds

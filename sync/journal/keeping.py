@@ -1,6 +1,6 @@
 """Keeping house in the journal's file, in steps so small that no scan waits long for one.
 
-What may go is decided by `sync/retention.py`. The space that it took is used by the events to come: the file does not
+What may go is decided by `retention.py`. The space that it took is used by the events to come: the file does not
 shrink, because giving space back moves pages about while people scan, and it would be needed again the day after.
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sync import lives, retention
-from sync.layout import SEQUENCE_BITS
-from sync.lives import Life
+from sync.journal import lives, retention
+from sync.journal.layout import SEQUENCE_BITS
+from sync.journal.lives import Life
 
 NOTE_S: Final = 60  # how long the agent has run is written down so often: so much of it a crash may forget
 KEEP_ROWS: Final = 200  # deleted at once: a few milliseconds, which a scan may have to wait

@@ -2,7 +2,7 @@
 
 The idea: a connection that only reads, takes no lock of the agent's, and never looks longer than a moment in one go.
 While somebody reads, the log cannot be carried into the file wholly, so long answers are made of short looks; and
-each look sees the events and what is known of them (`sync/lives.py`) as of the same commit.
+each look sees the events and what is known of them (`lives.py`) as of the same commit.
 """
 
 import os
@@ -15,13 +15,13 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote
 
-from sync import lives, moving
-from sync.ballast import BALLAST_BYTES, Ballast
-from sync.directory import log_of
-from sync.files import CHECKPOINT_PAGES
-from sync.layout import FORMAT, OUTCOMES, SEQUENCE_BITS
-from sync.lives import Life
-from sync.recorded import JournalError
+from sync.journal import lives, moving
+from sync.journal.ballast import BALLAST_BYTES, Ballast
+from sync.journal.directory import log_of
+from sync.journal.files import CHECKPOINT_PAGES
+from sync.journal.layout import FORMAT, OUTCOMES, SEQUENCE_BITS
+from sync.journal.lives import Life
+from sync.journal.recorded import JournalError
 
 CHUNK: Final = 2_000  # events in one look: about 1 MB, some milliseconds
 FEW_EVENTS: Final = 100  # with less, what an event takes is not measured but assumed:
@@ -232,7 +232,7 @@ class Survey:
         return int(self._raw.execute("PRAGMA data_version").fetchone()[0])
 
     def connection(self) -> sqlite3.Connection:
-        """For who looks closer (`sync/proof.py`); it only reads."""
+        """For who looks closer (`proof.py`); it only reads."""
         return self._raw
 
 

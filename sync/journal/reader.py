@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from sync.files import Files
-from sync.layout import OUTCOMES, SEQUENCE_BITS
+from sync.journal.files import Files
+from sync.journal.layout import OUTCOMES, SEQUENCE_BITS
+from sync.journal.recorded import Draft, Recorded
 from sync.messages import Batch, cut_joined
-from sync.recorded import Draft, Recorded
 
 
 class _Named(msgspec.Struct):
