@@ -210,7 +210,7 @@ class Files:
         away. Only an empty file with no log is one that was never used.
         """
         log = log_of(self.path)
-        size, log_size = (file.stat().st_size if file.exists() else 0 for file in (self.path, log))
+        size, log_size = (file.stat().st_size if file.is_file() else 0 for file in (self.path, log))
         if 0 < size < SMALLEST_BYTES or (size == 0 and log_size > 0):
             raise JournalDamaged(f"{self.path}: only {size} bytes of it are left")
 

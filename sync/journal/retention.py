@@ -67,7 +67,7 @@ def _releasable(life: Life, old: tuple[int, int]) -> int:
     number, sequence = old
     if life.number > number:
         return 0
-    settled = min(life.acked, life.safe, life.settled, life.last)
+    settled = min(life.acked, life.safe, life.settled)
     return min(settled, sequence) if life.number == number else settled
 
 

@@ -305,6 +305,21 @@ def test_after_a_disconnect_nothing_is_said_and_all_is_sent_again() -> None:
     assert desk.batches() == [[1, 2], [1, 2, 3]]
 
 
+def test_what_the_journal_no_longer_holds_is_not_waited_for() -> None:
+    desk = Desk([Stream(A, last=5, lacking=Ranges([(1, 5)]))], "H1")
+    del desk.rows[A, 3]
+    desk.do(desk.engine.connected(desk.now))
+    desk.answer(A)
+    assert desk.batches() == [[1, 2], [4, 5]]
+    assert desk.engine.streams[A].lacking == Ranges([(1, 2), (4, 5)])
+    assert desk.engine.streams[A].first_kept == 1
+    desk = Desk([Stream(A, last=5, lacking=Ranges([(2, 5)]))], "H1")
+    desk.rows.clear()
+    desk.do(desk.engine.connected(desk.now))
+    desk.answer(A, 1)
+    assert (desk.batches(), desk.engine.queued, desk.engine.streams[A].first_kept) == ([], 0, 6)
+
+
 def test_what_the_journal_let_go_of_without_a_word_is_told_in_the_next_hello() -> None:
     desk = Desk([Stream(A, last=5, acked=5, safe=5)], "H1")
     for sequence in (1, 2, 3):
