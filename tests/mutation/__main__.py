@@ -62,15 +62,11 @@ def main() -> int:
         print("mutmut made no changes: see what it says above", file=sys.stderr)
         return 1
     survivors = {name: _change(name) for name, status in results.items() if status in SURVIVED}
-    exact, letters = _listed()
-    unlisted = {
-        name: change
-        for name, change in survivors.items()
-        if change not in exact and not _is_of_letters_alone(change, letters)
-    }
+    listed = {Change(one["where"], one["was"], one["now"]) for one in _listed()}
+    unlisted = {name: change for name, change in survivors.items() if change not in listed}
     for name, change in unlisted.items():
         print(f"\n{name}\n  where = {change.where!r}\n  was = {change.was!r}\n  now = {change.now!r}")
-    gone = sorted(one.where for one in exact - set(survivors.values())) if not asked.patterns else []
+    gone = sorted(one.where for one in listed - set(survivors.values())) if not asked.patterns else []
     for where in gone:
         print(f"\nlisted in {LISTED.name} and no survivor any more: {where}")
     _show_rooms(results)
@@ -84,7 +80,7 @@ def main() -> int:
 def _run(patterns: "tuple[str, ...] | list[str]", children: str) -> None:
     # Whether a test notices is asked, not how fast the disk is.
     memory = {"PYTEST_DEBUG_TEMPROOT": str(MEMORY)} if MEMORY.is_dir() else {}
-    command = [MUTMUT, "run", "--max-children", children, *patterns]
+    command = [sys.executable, "-m", "tests.mutation.changes", "run", "--max-children", children, *patterns]
     subprocess.run(command, check=False, env={**os.environ, **memory})
 
 
@@ -123,20 +119,11 @@ def _change(name: str) -> Change:
     return Change(where, side("-"), side("+"))
 
 
-def _listed() -> tuple[set[Change], list[str]]:
-    """The changes that are listed, and where letters may be small or capital (a pattern)."""
-    listed = tomllib.loads(LISTED.read_text("utf-8"))
-    exact, letters = listed.get("equivalent", []), listed.get("letters", [])
-    for one in exact:
+def _listed() -> list[dict[str, str]]:
+    listed: list[dict[str, str]] = tomllib.loads(LISTED.read_text("utf-8")).get("equivalent", [])
+    for one in listed:
         assert one.keys() == {"where", "was", "now", "why"} and one["why"], f"{LISTED.name}: {one}"
-    for one in letters:
-        assert one.keys() == {"where", "why"} and one["why"], f"{LISTED.name}: {one}"
-    return {Change(one["where"], one["was"], one["now"]) for one in exact}, [one["where"] for one in letters]
-
-
-def _is_of_letters_alone(change: Change, letters: list[str]) -> bool:
-    same = change.was.lower() == change.now.lower()
-    return same and any(re.fullmatch(where, change.where) for where in letters)
+    return listed
 
 
 if __name__ == "__main__":
