@@ -24,7 +24,7 @@ from sync.journal import files as files_module
 from sync.journal import journal as journal_module
 from sync.journal.condition import Condition
 from sync.journal.recorded import JournalDamaged
-from sync.messages import Verdict
+from sync.messages import Verdict, cut_batches
 from sync.ranges import Ranges
 
 numbers = itertools.count(1)
@@ -143,6 +143,17 @@ async def test_kill_nine_right_after_ok_loses_nothing(opened, tmp_path: Path) ->
     journal = await opened()
     kept = {recorded.event.id for recorded in await journal.recent(10**6)}
     assert len(oks) >= 50 and set(oks) <= kept
+
+
+async def test_batches_are_cut_from_the_texts_that_are_held(opened) -> None:
+    journal = await opened()
+    await journal.append([draft(f"e{n}", note="ä,") for n in range(1, 8)])
+    held = [(sequence, text) for sequence, _, text in await journal.read(journal.incarnation, 2, 6)]
+    assert [sequence for sequence, _ in held] == [2, 3, 4, 5, 6]
+    found = await journal.batches(journal.incarnation, 2, 6)
+    assert found == cut_batches(held) and [batch.first for batch in found] == [2]
+    assert await journal.batches(journal.incarnation, 8, 9) == []
+    assert await journal.batches("0" * 32, 1, 9) == []
 
 
 async def test_recent_is_newest_first_over_restarts_with_verdicts(opened) -> None:
