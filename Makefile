@@ -13,6 +13,8 @@ export PYTHON
 UV := 0.13.8
 TEST := .venv/test/bin
 SECONDS := 60
+SEEDS := 500
+FROM := 0
 
 .PHONY: help
 help: ## list these commands
@@ -50,6 +52,10 @@ fuzz: .venv/fuzz/.installed ## fuzz every decoder for SECONDS=60 each (ARGS=m100
 .PHONY: mutation
 mutation: .venv/mutation/.installed ## change the cores in one place at a time: does a test notice? (ARGS='sync.engine*': only there)
 	@.venv/mutation/bin/python -m tests.mutation $(ARGS)
+
+.PHONY: simulate
+simulate: test-setup ## simulate SEEDS=500 warehouses in which everything goes wrong, FROM=0 on (ARGS=--help)
+	@$(TEST)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM) $(ARGS)
 
 .PHONY: torture
 torture: test-setup ## kill agents 1,000 times and central 200 times under load, then count (ARGS=--help)
