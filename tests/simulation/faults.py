@@ -98,7 +98,7 @@ def fork(world: "World", dice: random.Random) -> bool:
     if process is None or not process.quiet() or len(world.machines) >= MOST_MACHINES:
         return False
     twin = _twin(world, machine)
-    world.promises.forked()
+    world.promises.goes_on(twin)
     process.copy_to(twin).thaw()
     return True
 
@@ -134,7 +134,7 @@ def freeze(world: "World", dice: random.Random) -> bool:
         machine.stop()
         machine.disk.set_back(shelf.disk.image())
         machine.told, machine.pruned = dict(told), dict(pruned)
-        world.promises.forked()
+        world.promises.goes_on(machine)
         machine.may_have_pruned = False
         again = frozen.copy_to(machine)
         again.machine = machine

@@ -183,8 +183,10 @@ class Promises(Watch):
     def copied(self, machine: "Machine", twin: "Machine") -> None:
         self.cloned = True
 
-    def forked(self) -> None:
+    def goes_on(self, machine: "Machine") -> None:
+        """It runs on from a state of before: in an incarnation that is not over, so that nothing was set back."""
         self.cloned = True
+        self._set_back = [one for one in self._set_back if one[0] is not machine]
 
     # --- the end -----------------------------------------------------------------------------------
 
