@@ -88,8 +88,8 @@ class Mender:
         """A commit, or an attempt to mend, failed: what those who waited are told."""
         self._suspect = True
         kind = self._kind(error)
-        if kind == "full" and self._release():
-            log.error("the disk is full; the ballast is given up", file=str(self._store.path))
+        if kind == "full":
+            self._release()
         text = f"{self._store.path}: not recorded ({error}). {advice(kind)}. Then scan again"
         if isinstance(error, JournalError):
             text = f"{error}. Not recorded. {advice(kind)}"
@@ -98,12 +98,12 @@ class Mender:
         self.condition = Condition(kind, text)
         return JournalError(text)
 
-    def _release(self) -> bool:
+    def _release(self) -> None:
         try:
-            return self._files.ballast.release()
+            if self._files.ballast.release():
+                log.error("the disk is full; the ballast is given up", file=str(self._store.path))
         except OSError as error:
             log.error("the ballast cannot be given up", file=str(self._store.path), error=str(error))
-            return False
 
     def _kind(self, error: Exception) -> Kind:
         return kind_of(error, self._files.free_bytes())

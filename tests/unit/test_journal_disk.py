@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -136,6 +137,7 @@ async def test_a_full_disk_gives_up_the_ballast_refuses_scans_alone_and_makes_it
     assert not journal._files.ballast.is_there()
     await eventually_async(lambda: "are kept for what central says" in journal.condition.text)
     assert journal.condition.kind == "full" and journal.condition.refuses
+    assert re.search(r"full: \d+ MB are left, and \d+ MB are kept for what central", journal.condition.text)
     assert "is full" in await refused(journal) and await journal.next_connection() == 1
     every = "PRAGMA wal_autocheckpoint"
     assert await journal._ask(lambda: journal._store._one(every)) == mending.FULL_CHECKPOINT_PAGES
