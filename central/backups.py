@@ -58,7 +58,8 @@ def begin(engine: sa.Engine, place: str, mark: str) -> Backup:
 
 def finish(engine: sa.Engine, mark: str, *, keep: int) -> Finished:
     """The copy that was begun under this mark is proved: count on it, and on the `keep` newest alone. A newer one at
-    the same place has replaced the older.
+    the same place has replaced the older. One that was begun before another that counts already is not counted on:
+    agents may have forgotten what it lacks.
 
     Raises:
         UnknownMark: nothing was begun under it.
@@ -74,12 +75,15 @@ def finish(engine: sa.Engine, mark: str, *, keep: int) -> Finished:
             sa.select(_backup).where(_FINISHED).order_by(_backup.c.ordinal.desc())
         ).all()
         replaced = {row.ordinal for row in newest if row.place == found.place and row.ordinal < found.ordinal}
-        kept = [row.ordinal for row in newest if row.ordinal not in replaced][:keep]
-        gone = [row for row in newest if row.ordinal not in kept]
+        if newest[0].ordinal > found.ordinal:
+            replaced.add(found.ordinal)
+        kept = [row for row in newest if row.ordinal not in replaced][:keep]
+        gone = [row for row in newest if row not in kept]
         _forget(connection, [row.ordinal for row in gone])
         _changed(connection)
     _spread(engine)
-    return Finished(len(kept), tuple(row.place for row in gone if row.ordinal not in replaced))
+    needed = {row.place for row in kept}
+    return Finished(len(kept), tuple(dict.fromkeys(row.place for row in gone if row.place not in needed)))
 
 
 def give_up(engine: sa.Engine, mark: str) -> None:
@@ -95,9 +99,10 @@ def restored(engine: sa.Engine, place: str, mark: str) -> int:
     """
     with writing(engine) as connection:
         begun = connection.execute(sa.select(_backup).where(~_FINISHED)).all()
+        replaced = connection.scalars(sa.select(_backup.c.ordinal).where(_backup.c.place == place)).all()
         movement = connection.scalar(sa.select(sa.func.max(tables.movement.c.recorded_us)))
         since_us = max((row.begun_us for row in begun), default=movement or 0)
-        _forget(connection, [row.ordinal for row in begun])
+        _forget(connection, [*(row.ordinal for row in begun), *replaced])
         at_us = now_us(connection)
         row = {"mark": mark, "history": current_history(connection), "place": place, "begun_us": since_us}
         _insert(connection, {**row, "finished_us": at_us})

@@ -202,8 +202,10 @@ def _restore_sqlite(file: Path, target: Path, *, replace: bool) -> int:
     copies.check(file, database.revisions())
     if copies.is_dump(file):
         raise copies.CopyError(f"{file} is of PostgreSQL, and [database] url names a SQLite file.")
-    if file.absolute() == target:
-        raise copies.CopyError(f"{file} is the database itself.")
+    if copies.clash(file, target):
+        raise copies.CopyError(
+            f"{file} is the database itself, or would be overwritten. Rename the backup first."
+        )
     if copies.used_sqlite(target) and not replace:
         raise copies.CopyError(
             f"The database {target} is not empty. To put the backup in its place, add --replace; "

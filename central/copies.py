@@ -41,11 +41,15 @@ def make(url: str, file: Path, mark: str) -> None:
     Raises:
         CopyError: nothing came of it; what was at `file` is still there.
     """
-    with _part(file) as part:
-        source = sqlite_file(url)
+    source = sqlite_file(url)
+    if source is not None and clash(file, source):
+        raise CopyError(f"{file} is the database itself, or belongs to it: put the backup somewhere else.")
+    _see_that_it_may_go(file)
+    with _part(file) as (part, lock):
         try:
             if source is None:
-                _run("pg_dump", url, "--format=custom", "--no-owner", "--no-privileges", f"--file={part}")
+                dump = ("--format=custom", "--no-owner", "--no-privileges", f"--file={part}")
+                _run("pg_dump", url, *dump, holding=lock)
             else:
                 _copy_sqlite(source, part)
                 _to_one_file(part)
@@ -53,31 +57,106 @@ def make(url: str, file: Path, mark: str) -> None:
             _to_disk(part)
             part.replace(file)
         except (OSError, sqlite3.Error) as error:
-            raise CopyError(f"The backup {file} could not be written: {error}") from error
+            raise CopyError(f"The backup {file} could not be written: {_words(error)}") from error
         _to_disk(file.absolute().parent)
 
 
-@contextmanager
-def _part(file: Path) -> Iterator[Path]:
-    """A new file beside it, which only we write and only its owner reads; afterwards it is gone."""
-    part = file.with_name(file.name + ".part")
+def _see_that_it_may_go(file: Path) -> None:
+    """Only an earlier backup is replaced: a slip of the operator's must cost nothing.
+
+    Raises:
+        CopyError: something else stands at `file`.
+    """
     try:
-        lock = os.open(part, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        if not file.exists():
+            return
+        if file.is_dir():
+            raise CopyError(
+                f"{file} is a directory. Give the name of a file in it, for example {file / 'central-monday'}"
+            )
     except OSError as error:
         raise CopyError(f"The backup {file} cannot be written: {error.strerror}") from error
+    if not _is_backup(file):
+        raise CopyError(
+            f"{file} is there already, and is no backup of central's. Only an earlier backup is replaced: "
+            "give another name."
+        )
+
+
+def _is_backup(file: Path) -> bool:
+    """Whether it is one by its looks: a dump, or one whole SQLite file, with nothing beside it, with our tables."""
+    try:
+        if is_dump(file):
+            return True
+        if any(path.exists() for path in _beside(file)):
+            return False
+        with closing(_open(file, "ro")) as connection:
+            query = "SELECT count(*) FROM sqlite_schema WHERE name IN ('backup', 'backup_cursor')"
+            return bool(connection.execute(query).fetchone()[0] == 2)
+    except (CopyError, sqlite3.Error):
+        return False
+
+
+def _words(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+@contextmanager
+def _part(file: Path) -> Iterator[tuple[Path, int]]:
+    """A new file beside it, which only we write and only its owner reads, and the lock that says so; afterwards it is
+    gone. Whatever may go on writing after we were killed inherits the lock.
+    """
+    part = _part_of(file)
+    try:
+        lock = os.open(part, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise CopyError(
+            f"The backup {file} cannot be written: {error.strerror}. Give a name in a directory that is there and "
+            "that this user may write to."
+        ) from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise CopyError(f"Another backup is being written to {file}") from None
+        if not _is_at(
+            lock, part
+        ):  # whoever had the lock has just given the file its name: it is no longer a part
+            raise CopyError(f"Another backup was just written to {file}")
+        if os.fstat(lock).st_uid != os.geteuid():
+            raise CopyError(f"{part} was made by somebody else, who could read the backup. Remove it first.")
         try:
+            os.fchmod(lock, 0o600)
             os.ftruncate(lock, 0)
-            yield part
+            yield part, lock
         finally:
-            for name in (part, *_beside(part)):
-                name.unlink(missing_ok=True)
+            if _is_at(lock, part):  # else it has its name, and the next one's part may be there by now
+                for name in (part, *_beside(part)):
+                    name.unlink(missing_ok=True)
     finally:
         os.close(lock)
+
+
+def _part_of(file: Path) -> Path:
+    return file.with_name(file.name + ".part")
+
+
+def _is_at(opened: int, path: Path) -> bool:
+    """Whether an open file is the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(opened), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def clash(file: Path, database: Path) -> bool:
+    """Whether a backup at `file` and a SQLite database would overwrite each other, or what is written beside them."""
+
+    def taken(path: Path) -> set[Path]:
+        path = path.resolve()
+        return {path, _part_of(path), path.with_name(path.name + ".lock"), *_beside(path)}
+
+    return file.resolve() in taken(database) or database.resolve() in taken(file)
 
 
 def _beside(path: Path) -> list[Path]:
@@ -212,7 +291,7 @@ def beside_sqlite(file: Path, target: Path, aside: Path) -> Iterator[Path]:
     Raises:
         CopyError: it could not be brought back; what was at `target` is still there, or at `aside`.
     """
-    with _part(target) as part:
+    with _part(target) as (part, _):
         try:
             _copy_sqlite(file, part)
             yield part
@@ -223,7 +302,7 @@ def beside_sqlite(file: Path, target: Path, aside: Path) -> Iterator[Path]:
             part.replace(target)
             _to_disk(target.parent)
         except (OSError, sqlite3.Error) as error:
-            raise CopyError(f"{file} could not be brought back to {target}: {error}") from error
+            raise CopyError(f"{file} could not be brought back to {target}: {_words(error)}") from error
 
 
 def _belongs_as(part: Path, target: Path) -> None:
@@ -280,8 +359,10 @@ def into_postgres(file: Path, url: str, engine: sa.Engine) -> None:
             connection.execute(sa.schema.DropTable(tables.metadata.tables[name]))
 
 
-def _run(tool: str, url: str | None, *arguments: str) -> str:
-    """What one of PostgreSQL's programs prints. The password goes through its environment, unseen."""
+def _run(tool: str, url: str | None, *arguments: str, holding: int | None = None) -> str:
+    """What one of PostgreSQL's programs prints. The password goes through its environment, unseen. `holding`: an open
+    file that stays open as long as the program runs, whatever becomes of us.
+    """
     environment, database = dict(os.environ), []
     if url is not None:
         parsed = make_url(url)
@@ -294,6 +375,7 @@ def _run(tool: str, url: str | None, *arguments: str) -> str:
     done = subprocess.run(  # noqa: S603 (a program of PostgreSQL's, without a shell)
         [_tool(tool), *database, *arguments],
         env=environment, capture_output=True, text=True, errors="replace", check=False,
+        stdin=subprocess.DEVNULL, pass_fds=() if holding is None else (holding,),
     )  # fmt: skip
     if done.returncode != 0:
         raise CopyError(f"{tool} failed: {' '.join(done.stderr.split())[:2000] or done.returncode}")

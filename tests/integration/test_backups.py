@@ -1,6 +1,8 @@
 """Backups and restores as an operator does them, on both engines, and what they mean for agents."""
 
 import asyncio
+import os
+import signal
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,35 @@ async def test_one_that_was_begun_before_those_that_count_brings_nothing_back(da
         assert (await receive(books, dock, 1)).safe == 2
 
 
+async def test_one_that_was_overtaken_takes_nothing_back_that_was_promised(database_url: str) -> None:
+    """What lies between the two was called safe, so agents may have forgotten it."""
+    async with opened(database_url) as books:
+        dock = Stream()
+        await receive(books, dock, 1)
+        backups.begin(books.engine, "slow", "slow")
+        await receive(books, dock, 1)
+        backups.begin(books.engine, "fast", "fast")
+        backups.finish(books.engine, "fast", keep=7)
+        assert (await receive(books, dock, 1)).safe == 2
+        assert backups.finish(books.engine, "slow", keep=7) == backups.Finished(1, ("slow",))
+        assert (await receive(books, dock, 1)).safe == 2
+
+
+async def test_the_file_that_was_restored_is_not_called_unneeded(database_url: str) -> None:
+    """Its database knows of an older one at the same place, which it has replaced."""
+    async with opened(database_url) as books:
+        dock = Stream()
+        await receive(books, dock, 1)
+        backups.begin(books.engine, "nightly", "one")
+        backups.finish(books.engine, "one", keep=2)
+        await receive(books, dock, 1)
+        backups.begin(books.engine, "nightly", "two")  # the copy is made now, and brought back
+        backups.restored(books.engine, "nightly", "back")
+        assert (await receive(books, dock, 1)).safe == 2
+        backups.begin(books.engine, "other", "three")
+        assert backups.finish(books.engine, "three", keep=2) == backups.Finished(2, ())
+
+
 async def test_marks_that_are_never_finished_are_forgotten(database_url: str) -> None:
     async with opened(database_url) as books:
         for number in range(backups.BEGUN_MOST + 3):
@@ -185,6 +216,39 @@ async def test_a_failed_copy_leaves_the_one_before_and_counts_for_nothing(
         assert (await receive(books, dock, 1)).safe == 1
     assert file.read_bytes() == before
     assert sorted(path.name for path in tmp_path.glob("backup*")) == ["backup"]
+
+
+async def test_only_an_earlier_backup_is_replaced(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not the database itself, whatever it is called, nor anything else that stands there."""
+    config, dock = config_of(tmp_path, database_url), Stream()
+    pictures, folder, journal = tmp_path / "pictures", tmp_path / "folder", tmp_path / "journal.db"
+    pictures.write_bytes(b"holiday pictures")
+    folder.mkdir()
+    with sqlite3.connect(journal) as connection:
+        connection.execute("CREATE TABLE event (sequence INTEGER)")
+    connection.close()
+    in_the_way = {pictures: "no backup of central's", folder: "is a directory", journal: "no backup"}
+    async with opened(database_url) as books:
+        await receive(books, dock, 2)
+        if (source := presence.sqlite_file(database_url)) is not None:
+            (tmp_path / "link").symlink_to(source)
+            (tmp_path / "another.db").write_bytes(source.read_bytes())
+            (tmp_path / "another.db-wal").touch()
+            in_the_way |= {
+                source: "is the database itself",
+                tmp_path / "link": "is the database itself",
+                tmp_path / "another.db": "no backup",
+            }
+        before = {file: file.read_bytes() for file in in_the_way if file.is_file()}
+        for file, said in in_the_way.items():
+            assert await back_up(config, file) == 1, file
+            assert said in capsys.readouterr().err, file
+        for file, text in before.items():
+            assert file.read_bytes() == text, file
+        assert (await receive(books, dock, 1)).acked == 3
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_backup_of_a_database_that_was_replaced_meanwhile_is_not_counted_on(
@@ -254,9 +318,90 @@ def test_two_backups_to_one_file_do_not_mix(tmp_path: Path) -> None:
     with copies._part(file), pytest.raises(copies.CopyError, match="Another backup"), copies._part(file):
         raise AssertionError
     (tmp_path / "backup.part").write_bytes(b"of one that was cut short")
-    with copies._part(tmp_path / "backup") as part:
+    with copies._part(tmp_path / "backup") as (part, _):
         assert part.read_bytes() == b""
     assert not part.exists()
+
+
+def test_a_backup_that_is_whole_is_not_touched_by_the_next_one_to_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one opens the part a moment before the first gives it its name, or begins a moment later."""
+    file, flock = tmp_path / "backup", copies.fcntl.flock
+
+    def locked_late(number: int, how: int) -> None:
+        (tmp_path / "backup.part").replace(file)
+        flock(number, how)
+
+    (tmp_path / "backup.part").write_bytes(b"whole")
+    monkeypatch.setattr(copies.fcntl, "flock", locked_late)
+    with pytest.raises(copies.CopyError, match="was just written"), copies._part(file):
+        raise AssertionError
+    assert file.read_bytes() == b"whole"
+    monkeypatch.setattr(copies.fcntl, "flock", flock)
+    with copies._part(file) as (part, _):
+        part.replace(file)
+        part.write_bytes(b"of the next one")
+    assert part.read_bytes() == b"of the next one"
+
+
+def test_only_its_owner_reads_a_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds hashes of tokens and PINs. What somebody else put in its place beforehand is not used."""
+    file, part = tmp_path / "backup", tmp_path / "backup.part"
+    part.touch()
+    part.chmod(0o666)
+    with copies._part(file):
+        assert part.stat().st_mode & 0o777 == 0o600
+    part.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(copies.CopyError, match="cannot be written"), copies._part(file):
+        raise AssertionError
+    part.unlink()
+    part.write_bytes(b"theirs")
+    monkeypatch.setattr(copies.os, "geteuid", lambda: 4711)
+    with pytest.raises(copies.CopyError, match="made by somebody else"), copies._part(file):
+        raise AssertionError
+    assert part.read_bytes() == b"theirs"
+
+
+def test_a_program_that_outlives_us_keeps_others_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed alone, we leave pg_dump writing: the next backup must not share its file with it."""
+    program = tmp_path / "pg_dump"
+    program.write_text("#!/bin/sh\nsleep 60 >/dev/null 2>&1 &\necho $!\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with copies._part(tmp_path / "backup") as (part, lock):
+        writes_on = int(copies._run("pg_dump", None, holding=lock))
+        (tmp_path / "left").hardlink_to(part)
+    try:
+        (tmp_path / "left").rename(part)  # as after a SIGKILL
+        with pytest.raises(copies.CopyError, match="Another backup"), copies._part(tmp_path / "backup"):
+            raise AssertionError
+    finally:
+        os.kill(writes_on, signal.SIGKILL)
+
+
+def test_a_backup_is_never_put_where_the_database_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Central would go on in a file that has no name any more."""
+    path = tmp_path / "central.db"
+    engine = open_engine(f"sqlite:///{path}")
+    database.migrate(engine)
+    config, inode = config_of(tmp_path, f"sqlite:///{path}"), path.stat().st_ino
+    (tmp_path / "folder").symlink_to(tmp_path)
+    for file in (path, tmp_path / "folder" / "central.db", path.with_name("central.db-wal")):
+        assert cli.back_up(config, file, 7) == 1
+        assert "is the database itself" in capsys.readouterr().err
+    assert path.stat().st_ino == inode
+    with reading(engine) as connection:
+        assert backups.latest(connection) is None
+    engine.dispose()
+    path.rename(tmp_path / "x.part")
+    config = config_of(tmp_path, f"sqlite:///{tmp_path / 'x.part'}")
+    assert cli.back_up(config, tmp_path / "x", 7) == 1, "it would be written at x.part first"
+    assert (tmp_path / "x.part").stat().st_size > 0
 
 
 def test_the_programs_of_postgresql_are_found_or_named(
