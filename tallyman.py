@@ -43,8 +43,11 @@ journal_app = typer.Typer(
 )
 app.add_typer(journal_app, name="journal")
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="The program's TOML file.", metavar="FILE", show_default=False)
+AgentConfig = Annotated[
+    Path, typer.Option("--config", "-c", help="The agent's TOML file.", metavar="FILE", show_default=False)
+]
+CentralConfig = Annotated[
+    Path, typer.Option("--config", "-c", help="Central's TOML file.", metavar="FILE", show_default=False)
 ]
 
 
@@ -104,7 +107,7 @@ def demo(
 
 
 @app.command()
-def agent(config: ConfigOption) -> None:
+def agent(config: AgentConfig) -> None:
     """Run an agent: what reads scanners on site.
 
     Every scan is in the journal before anybody sees OK; what happened is synced to central.
@@ -114,20 +117,6 @@ def agent(config: ConfigOption) -> None:
       tallyman agent --config agent.toml
     """
     raise typer.Exit(room("agent.build").main(config))
-
-
-@journal_app.command()
-def replace(config: ConfigOption) -> None:
-    """Put a damaged journal aside and start a new one: the operator's word.
-
-    The new one begins with every scan that can still be read and that central may not have; central counts none of
-    them twice. The damaged file is kept under another name. A journal that is sound or in use is not touched.
-
-    \b
-    Example:
-      tallyman journal replace --config agent.toml
-    """
-    raise typer.Exit(room("agent.replace").main(config))
 
 
 JournalConfig = Annotated[
@@ -154,9 +143,10 @@ def _journal(command: str, config: Path | None, data_dir: Path | None, **wishes:
 def journal_status(
     *, config: JournalConfig = None, data_dir: JournalDirectory = None, as_json: JournalJson = False
 ) -> None:
-    """Say what a journal holds, how it does, and for how many hours of scanning there is room.
+    """Say what a journal holds, and for how long there is room.
 
-    The agent may go on beside it.
+    Events and verdicts, file and disk, how long scanning can go on without central, and each life of the agent. The
+    agent may go on beside it.
 
     \b
     Examples:
@@ -171,13 +161,17 @@ def journal_tail(
     *,
     config: JournalConfig = None,
     data_dir: JournalDirectory = None,
-    number: Annotated[int, typer.Option("-n", "--number", min=0, max=100_000, help="How many.")] = 10,
+    number: Annotated[
+        int, typer.Option("-n", "--number", min=0, max=100_000, help="How many.", metavar="N")
+    ] = 10,
     follow: Annotated[
         bool, typer.Option("-f", "--follow", help="Go on with those to come, until Ctrl-C.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per event.")] = False,
 ) -> None:
-    """Print the newest events: when, where in the journal, what, and what central said.
+    """Print the newest events, each with central's verdict.
+
+    A line says when, where in the journal, what, and what central said. The agent may go on beside it.
 
     \b
     Examples:
@@ -191,10 +185,11 @@ def journal_tail(
 def journal_verify(
     *, config: JournalConfig = None, data_dir: JournalDirectory = None, as_json: JournalJson = False
 ) -> None:
-    """Look through a whole journal: every page, place, id, text and verdict.
+    """Look through a whole journal: is it sound?
 
-    Status 0: it is sound. 1: a list of what is wrong. It changes nothing, and the agent may go on beside it. A
-    million events take ten seconds or more; their ids are noted in a temporary file, 30 bytes for each.
+    Every page, place, id, text and verdict. Exit status 0: it is sound. 1: a list of what is wrong. It changes
+    nothing, and the agent may go on beside it. A million events take ten seconds or more; their ids are noted in a
+    temporary file, 30 bytes for each.
 
     \b
     Example:
@@ -243,7 +238,9 @@ def journal_export(
         typer.Option("--unsettled", help="Only what central may lack: without a verdict, or not yet safe."),
     ] = False,
 ) -> None:
-    """Copy events out of a journal, in order. The file is whole, or it is not there.
+    """Copy events out of a journal, in order.
+
+    The file is whole, or it is not there. The agent may go on beside it.
 
     \b
     Examples:
@@ -259,6 +256,20 @@ def journal_export(
         "unsettled": unsettled,
     }
     raise _journal("export", config, data_dir, **wishes)
+
+
+@journal_app.command("replace")
+def journal_replace(config: AgentConfig) -> None:
+    """Put a damaged journal aside, and begin a new one.
+
+    The new one begins with every scan that can still be read and that central may not have; central counts none of
+    them twice. The damaged file is kept under another name. A journal that is sound or in use is not touched.
+
+    \b
+    Example:
+      tallyman journal replace --config agent.toml
+    """
+    raise typer.Exit(room("agent.replace").main(config))
 
 
 @central_app.callback()
@@ -286,7 +297,7 @@ def central(
 
 @central_app.command()
 def token(
-    config: ConfigOption,
+    config: CentralConfig,
     role: Annotated[str, typer.Option(help="What it may do: read, operate or admin.", show_default=False)],
     name: Annotated[str, typer.Option(help="Who it is for, as the audit trail shows it.")] = "command line",
 ) -> None:
@@ -301,7 +312,7 @@ def token(
 
 @central_app.command()
 def operator(
-    config: ConfigOption,
+    config: CentralConfig,
     operator_id: Annotated[
         str, typer.Option("--id", help="The operator's id, for example op-7.", show_default=False)
     ],
@@ -321,12 +332,17 @@ def operator(
 
 @central_app.command()
 def backup(
-    config: ConfigOption,
-    file: Annotated[Path | None, typer.Argument(help="Where the backup goes.", show_default=False)] = None,
+    config: CentralConfig,
+    file: Annotated[
+        Path | None, typer.Argument(help="Where the backup goes.", metavar="FILE", show_default=False)
+    ] = None,
     keep: Annotated[
         int,
         typer.Option(
-            min=1, max=1000, help="Count on so many, the newest: agents keep what one of them lacks."
+            min=1,
+            max=1000,
+            metavar="N",
+            help="Count on so many, the newest: agents keep what one of them lacks.",
         ),
     ] = 7,
     begin: Annotated[
@@ -344,8 +360,9 @@ def backup(
 ) -> None:
     """Back up central's database, also while central runs.
 
-    The copy is read through before it counts. Agents keep whatever one of the backups that count does not hold.
-    Older ones are named when they are no longer needed; none is ever removed. For PostgreSQL, pg_dump is used.
+    The copy is read through before it counts. Only an earlier backup of that name is replaced. Agents keep whatever
+    one of the backups that count does not hold. Older ones are named when they are no longer needed; none is ever
+    removed. For PostgreSQL, pg_dump is used.
 
     \b
     Examples:
@@ -368,9 +385,12 @@ def backup(
 
 @central_app.command()
 def restore(
-    config: ConfigOption,
+    config: CentralConfig,
     file: Annotated[
-        Path, typer.Argument(help="A backup made by `tallyman central backup`.", show_default=False)
+        Path,
+        typer.Argument(
+            help="A backup made by `tallyman central backup`.", metavar="FILE", show_default=False
+        ),
     ],
     replace: Annotated[bool, typer.Option("--replace", help="Also when the database is not empty.")] = False,
 ) -> None:
@@ -387,7 +407,7 @@ def restore(
 
 
 @central_app.command("new-history")
-def new_history(config: ConfigOption) -> None:
+def new_history(config: CentralConfig) -> None:
     """Have agents send again what the database may lack.
 
     For a replica that was promoted, and a database that was brought back by other means: a new history begins, under
