@@ -25,6 +25,7 @@ from central.database import reading
 from central.downlink import LEASE_S, AgentSeen, Downlink
 from central.feed import Feed
 from central.ledger.commands import AnswerHello, BookBatch, Command, RecordState
+from central.ledger.facts import storable
 from central.ledger.service import Ledger, LedgerBusy, LedgerDown
 from central.parking import Parking, above_gap
 from central.windows import Windows
@@ -215,13 +216,19 @@ class Consumer:
         return ack
 
     async def _go_on(self, ack: Ack) -> None:
-        """Book what was parked and follows now, each batch after the one before."""
+        """Book what was parked and follows now, each batch after the one before. What fails is sent again by its
+        agent, and is no matter of the message that closed the gap.
+        """
         if ack.incarnation is None:
             return
-        while ready := self._parking.ready(ack.incarnation, history=ack.history, acked=ack.acked):
-            for batch in ready:
-                ack = await self._book(batch)
-                self._answers.send(batch.agent, ack)
+        try:
+            while ready := self._parking.ready(ack.incarnation, history=ack.history, acked=ack.acked):
+                for batch in ready:
+                    ack = await self._book(batch)
+                    self._answers.send(batch.agent, ack)
+        except Exception:  # noqa: BLE001 (as for a message)
+            self.counts["failed"] += 1
+            _log.exception("a parked batch could not be booked", incarnation=ack.incarnation)
 
     async def _try_parked(self) -> None:
         """Another worker may have closed a gap: what is parked is tried again, until it is too old."""
@@ -277,6 +284,7 @@ class Consumer:
             hello = messages.decode(message.payload, Hello, limit_bytes=messages.MAX_UPWARD_BYTES)
             if hello.agent != agent:
                 raise Unreadable(f"it says that it is from agent {hello.agent}")
+            hello = msgspec.structs.replace(hello, site=storable(hello.site))  # it is asked for by that name
         except Unreadable as error:
             self._malformed(message, agent, str(error))
             return
@@ -328,6 +336,7 @@ class Consumer:
             message.acknowledge()
             return
         state = messages.decode(message.payload, State, limit_bytes=messages.MAX_UPWARD_BYTES)
+        state = msgspec.structs.replace(state, site=storable(state.site))
         self.counts["states"] += 1
         answer = await self._submit(RecordState(agent, state, message.retained))
         if not answer.body["ignored"]:

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from central.ledger.books import Books, Lease
 from central.ledger.commands import Done, Move, MoveTasks, RenewLeases
+from central.ledger.facts import storable
 from central.ledger.transitions import Fact
 
 Finish = Callable[[Mapping[str, int | None]], Any]
@@ -106,7 +107,7 @@ def renew(books: Books, command: RenewLeases) -> Finish:
         old = books.leases.get(one.agent)
         takes = one.takes if one.takes is not None or old is None else old.takes
         if takes is not None:  # else nobody knows yet what it works on: its hello will say
-            books.leases.put(one.agent, Lease(one.site, tuple(takes), until_us))
+            books.leases.put(one.agent, Lease(storable(one.site), tuple(takes), until_us))
     return lambda _numbers: Done({})
 
 

@@ -210,8 +210,8 @@ def _known(same: bool, finish: Finish) -> Finish:
 def check_names(command: Any) -> None:
     """Names that no screen, topic or database takes are refused before anything is done with them."""
     for name in command.__dataclass_fields__:
-        if name in ("key", "hello", "state"):
-            continue
+        if name in ("key", "hello", "state", "agents"):
+            continue  # what agents say of themselves is kept, not refused
         for text in _texts(getattr(command, name)):
             if not text.isprintable() or len(text) > MOST_NAME or len(text.encode()) > MOST_NAME_BYTES:
                 most = f"at most {MOST_NAME} printable characters and {MOST_NAME_BYTES} bytes"

@@ -288,6 +288,27 @@ async def test_at_the_bound_a_message_is_dropped_and_sent_again_books_all_of_it(
     assert here.books.available() == {"on_hand": 8, "available": 8}
 
 
+async def test_a_message_is_taken_from_the_broker_once_whatever_follows(
+    here: Central, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker may have given its number to another one, which is not booked yet."""
+    record, dock = Recorder(here, monkeypatch), Stream()
+    one, two = received(dock, 2)
+    record.hand_over(dock, two)
+    await eventually_async(lambda: "puback 2" in record.told, LONG_S)
+    submit = here.books.ledger.submit
+
+    async def fails(command: Any, **more: Any) -> Any:
+        if isinstance(command, BookBatch) and command.events[0].number == 2:
+            raise ValueError("a bug")
+        return await submit(command, **more)
+
+    monkeypatch.setattr(here.books.ledger, "submit", fails)
+    record.hand_over(dock, one)
+    await eventually_async(lambda: here.consumer.counts["failed"] >= 1 and not here.consumer._tasks, LONG_S)
+    assert record.told.count("puback 1") == 1
+
+
 # --- windows ---------------------------------------------------------------------------------------
 
 

@@ -6,10 +6,11 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from central import database
+from central import database, tables
 from central.consumer import Consumer
-from central.ledger.commands import CancelOrder, OpenOrder
+from central.ledger.commands import CancelOrder, Done, OpenOrder, Present, RenewLeases
 from sync.messages import DocumentLine
 from sync.mqtt import Settings
 from tests.support.broker import Broker
@@ -27,20 +28,22 @@ class Site:
         self.books, self.ear = books, ear
         self.streams: dict[str, Stream] = {}
 
-    def hello(self, agent: str, tasks: list[str] | None = None, history: str | None = None) -> None:
+    def hello(
+        self, agent: str, tasks: list[str] | None = None, history: str | None = None, site: str = "lej1"
+    ) -> None:
         stream = self.streams.setdefault(agent, Stream(agent))
         listed = {"incarnation": stream.incarnation, "first_kept": 1, "last_sequence": 0, "acked": 0}
         body: dict[str, Any] = {
-            "agent": agent, "site": "lej1", "nonce": "n", "history": history, "reference": None,
+            "agent": agent, "site": site, "nonce": "n", "history": history, "reference": None,
             "software": "test", "incarnations": [listed],
         }  # fmt: skip
         if tasks is not None:
             body["tasks"] = tasks
         self.ear.say(f"tallyman/v1/agents/{agent}/hello", body)
 
-    def state(self, agent: str, status: str) -> None:
+    def state(self, agent: str, status: str, site: str = "lej1") -> None:
         body = {
-            "status": status, "connection": 1, "incarnation": self.streams[agent].incarnation, "site": "lej1",
+            "status": status, "connection": 1, "incarnation": self.streams[agent].incarnation, "site": site,
             "queued": 0, "oldest_queued_at": None, "devices": [],
         }  # fmt: skip
         self.ear.say(f"tallyman/v1/agents/{agent}/state", body)
@@ -131,3 +134,25 @@ async def test_a_hello_is_answered_with_all_that_is_open_also_in_a_new_history(s
     await eventually_async(whole, WAIT_S)
     tasks = {task["document"]: task["status"] for task in whole()[-1]["tasks"]}
     assert tasks == {"O-1": "open", "O-2": "cancelled"}
+
+
+async def test_a_site_of_a_strange_name_stops_nobody(site: Site) -> None:
+    """PostgreSQL takes no NUL, not even to look for it."""
+    site.hello("odd", site="a\x00b")
+    site.state("odd", "online", site="a\x00b")
+    await eventually_async(lambda: site.told("odd"), WAIT_S)
+    await asyncio.sleep(LEASE_S)
+    site.hello("picker-1")
+    await eventually_async(lambda: site.told("picker-1"), WAIT_S)
+    await site.order("O-1")
+    await site.heard("picker-1", "O-1", "open")
+
+
+async def test_one_site_of_a_strange_name_costs_nobody_else_a_lease(database_url: str) -> None:
+    """Leases are renewed together; whatever an agent calls its site, the others keep their tasks."""
+    async with opened(database_url) as books:
+        sites = ("lej1", "a\x00b\n", "\N{SNOWMAN}" * 200)
+        present = tuple(Present(f"dock-{n}", site, ("pick",)) for n, site in enumerate(sites))
+        assert isinstance(await books.do(RenewLeases(present, 60.0)), Done)
+        found = {row.agent: row.site for row in books.rows(sa.select(tables.lease))}
+        assert found == {"dock-0": "lej1", "dock-1": "a%00b\n", "dock-2": "\N{SNOWMAN}" * 200}
