@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -19,7 +19,7 @@ from sync.engine import Record, Stream
 from sync.journal import layout, lives, retention
 from sync.journal.files import Files
 from sync.journal.keeping import KEEP_ROWS, Keeper, Kept
-from sync.journal.layout import CONFLICT, FORMAT, OUTCOMES, SEQUENCE_BITS
+from sync.journal.layout import CONFLICT, FORMAT, OUTCOMES
 from sync.journal.lives import Life
 from sync.journal.recorded import JournalDamaged, JournalError
 from sync.messages import Event, Verdict
@@ -50,16 +50,16 @@ class Store:
         self._source = messages.event_source(site, agent)
         self._raw: sqlite3.Connection
         self._is_open = False
-        self._lives: dict[str, Life] = {}
-        self._life = Life(0, "")
-        self._number = 0
-        self._previous: dict[str, Any] | None = None
-        self._head = ""
+        # What follows is known once it is open.
+        self._lives: dict[str, Life]
+        self._life: Life
+        self._previous: dict[str, Any] | None
+        self._head: str
         """How the text of each event of the current incarnation begins, up to its sequence."""
-        self._keeper = Keeper(0)
-        self.incarnation = ""
-        self.history: str | None = None
-        self.queued = 0
+        self._keeper: Keeper
+        self.incarnation: str
+        self.history: str | None
+        self.queued: int
         """Events without a verdict."""
 
     @property
@@ -135,15 +135,11 @@ class Store:
             self._refuse_lost(incarnation, last)
             self._adopt()
             if self.incarnation == incarnation:  # else `reenter` was committed after all
-                top = (self._number << SEQUENCE_BITS) + last
-                self._raw.execute("DELETE FROM event WHERE key > ?", (top,))
+                self._raw.execute("DELETE FROM event WHERE key > ?", (self._life.base + last,))
                 self.last = last
         self._read_totals()
         self.files.release_log()
-        if self._one("PRAGMA wal_checkpoint(TRUNCATE)"):
-            raise JournalError(
-                "another program reads the journal, and its log cannot be carried into the file"
-            )
+        self.checkpoint("TRUNCATE")
         self.files.prepare_log()
 
     def _refuse_lost(self, incarnation: str, last: int) -> None:
@@ -154,9 +150,16 @@ class Store:
                 f" {life.last if life else 0} are there"
             )
 
-    def checkpoint(self) -> None:
-        """Carry the log into the file as far as readers allow it, while this connection still reaches both."""
-        self._raw.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+    def checkpoint(self, how: Literal["FULL", "TRUNCATE"] = "FULL") -> None:
+        """Carry all of the log into the file, while this connection still reaches both.
+
+        Raises:
+            JournalError: somebody still reads what the file held before.
+        """
+        if self._one(f"PRAGMA wal_checkpoint({how})"):
+            raise JournalError(
+                f"{self.path}: another program reads the journal, and its log cannot be carried into the file"
+            )
 
     def rescue(self) -> Path:
         """A new file with all that this connection still reaches, in the place of what is there now, which is kept
@@ -249,7 +252,7 @@ class Store:
     def _adopt(self) -> None:
         """Go on in the newest incarnation."""
         *before, self._life = self._lives.values()
-        self._number, self.incarnation = self._life.number, self._life.incarnation
+        self.incarnation = self._life.incarnation
         self._previous = (
             {"incarnation": before[-1].incarnation, "last_sequence": before[-1].last} if before else None
         )
@@ -422,7 +425,7 @@ class Store:
         event.incarnation, event.sequence = self.incarnation, messages.sequence_text(self.last)
         if self.last == 1:
             event.data["previous"] = self._previous
-        return (self._number << SEQUENCE_BITS) + self.last, messages.encode(event), recorded_ms
+        return self._life.base + self.last, messages.encode(event), recorded_ms
 
 
 _MOVED: Final = "INSERT INTO event (key, text, recorded_ms) VALUES (?, ?, ?)"

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync import messages
+from sync.journal.lives import Life
 from sync.journal.recorded import MAX_BODY_BYTES, Draft, EventTooLarge, JournalError, body_of
 from sync.journal.store import Store
 from sync.messages import Event
@@ -36,7 +37,7 @@ class NoFiles:
 
 def store(site: str, last: int, previous: Any, incarnation: str = "ab" * 16) -> Store:
     made = Store(NoFiles(), agent="dock-1", site=site, random_bytes=bytes)  # type: ignore[arg-type]
-    made._life.incarnation, made.incarnation = incarnation, incarnation
+    made._life, made.incarnation = Life(1, incarnation), incarnation
     made._begin_text()
     made.last, made._previous = last, previous
     return made
