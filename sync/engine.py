@@ -151,6 +151,11 @@ class Stream:
             self.todo.remove(*run)
         return self.lacking.total > before
 
+    def ask_again(self, acked: int) -> None:
+        """Up to here central has judged all, and may have said so: what lacks its verdict is to be sent again."""
+        for first, last in self.lacking:
+            self.todo.add(first, min(last, acked))
+
     def sent(self, batch: Batch) -> None:
         """These are on their way."""
         self.todo.remove(batch.first, batch.last)
@@ -293,9 +298,8 @@ class Engine:
         self._reading = None
         stream = self.streams[asked.incarnation]
         begins = batches[0].first if batches else asked.last + 1
-        if (
-            begins > asked.first and not stream.left
-        ):  # it was let go of, and nobody has told: the next hello does
+        if begins > asked.first and not stream.left:
+            # It was let go of, and nobody has told: the next hello does.
             stream.first_kept = max(stream.first_kept, begins)
         actions: list[Action] = []
         following, narrow = asked.first, False
@@ -317,18 +321,14 @@ class Engine:
 
     def received_ack(self, ack: Ack, now: float) -> list[Action]:
         """Central said how far it has come."""
+        if self._reentering:
+            return []  # the journal will tell what it held before this; the hello that follows asks for all of it
         if ack.problem == "unreadable":
             return self._unreadable(ack)
         fresh = ack.nonce is not None and ack.nonce == self._nonce
         stream = self.streams.get(ack.incarnation or "")
         if ack.history != self.history and (not fresh or stream is None or self._history_changed):
-            # Only an answer to our latest hello may change the history, and only once: ask (again).
-            if self.online and now - self._said_at >= FOREIGN_S:
-                return self._hello(now)
-            self._periodic_at = min(
-                self._periodic_at, self._said_at + FOREIGN_S
-            )  # not dropped: a little later
-            return []
+            return self._ask_for_history(now)
         if stream is None:
             return []
         changed = ack.history != self.history
@@ -337,13 +337,12 @@ class Engine:
         moved = changed or ack.acked > stream.acked
         if fresh and not stream.echoed:
             forget += self._set_acked(stream, ack.acked)
+            if not stream.may_send:  # else it was asked beside the sending, and nothing moves by that
+                self._moved_at = now
             stream.echoed = stream.answered = stream.may_send = True
-            self._moved_at = now
         else:
             stream.acked = max(stream.acked, ack.acked)
-        if (
-            fresh or not stream.left
-        ):  # of a left one it tells up to where verdicts were kept: only an answer may
+        if fresh or not stream.left:  # of a left one it tells where verdicts end, until an answer says less
             stream.safe = min(ack.safe, ack.acked)  # it can only keep what it has
         self.window = ack.window
         verdicts = [v for v in ack.verdicts if stream.ids.get(v.sequence) == v.id]
@@ -362,7 +361,7 @@ class Engine:
             )
         forked = ack.problem == "fork" and stream.incarnation == self.current
         holes = (stream.left and stream.lacking) or any(self.streams[name].left for name, _ in forget)
-        if (forked or holes) and not self._reentering:
+        if forked or holes:
             self._reentering = True
             left = (one.incarnation for one in self.streams.values() if one.left)
             return [*actions, Reenter(self.current if forked else next(left))]  # the current one has no holes
@@ -410,14 +409,13 @@ class Engine:
         self._nonce = self._new_nonce()
         self._hello_s, self._history_changed = HELLO_FIRST_S, False
         self._periodic_at = now + PERIODIC_S * (1 - PERIODIC_JITTER * self._random())
-        self._moved_at = now
         for stream in self.streams.values():
             stream.echoed = False
-            if not keep_sending:
+        if not keep_sending:
+            for stream in self.streams.values():
                 stream.may_send = False
                 stream.put_back()
-        if not keep_sending:
-            self._reading = None
+            self._reading, self._moved_at = None, now
         listed = self._to_list()
         self._listed = tuple(stream.incarnation for stream in listed)
         return self._repeat_hello(now)
@@ -462,6 +460,13 @@ class Engine:
 
     # --- what an answer changes -----------------------------------------------------------------------
 
+    def _ask_for_history(self, now: float) -> list[Action]:
+        """Only an answer to our latest hello may change the history, and only once: ask (again)."""
+        if self.online and now - self._said_at >= FOREIGN_S:
+            return self._hello(now)
+        self._periodic_at = min(self._periodic_at, self._said_at + FOREIGN_S)  # not dropped: a little later
+        return []
+
     def _change_history(self, ack: Ack, answered: Stream) -> tuple[tuple[str, int], ...]:
         """Rule 3: forget what the old history said above `safe`. Returns what the journal is to forget."""
         self.history, self._history_changed = ack.history, True
@@ -483,6 +488,7 @@ class Engine:
         """
         lowered = acked < max(stream.acked, stream.safe)
         stream.acked = acked
+        stream.ask_again(acked)
         again = lowered if stream.left else stream.lack_again(max(acked + 1, stream.first_kept), stream.last)
         return ((stream.incarnation, acked),) if again else ()
 
