@@ -6,8 +6,6 @@ no protocol; the bytes that went through; two durable writes and a message there
 
 import asyncio
 import contextlib
-import ctypes
-import ctypes.util
 import itertools
 import resource
 import subprocess
@@ -20,7 +18,7 @@ from typing import Final
 
 import uvloop
 
-from benchmarks import end_to_end
+from benchmarks import end_to_end, mosquitto
 from benchmarks.figures import Figure, median, percentile
 from benchmarks.journal import draft
 from sync import messages
@@ -33,7 +31,6 @@ from sync.uplink import Uplink
 BACKLOG: Final = 1_000_000
 SLICES: Final = 10  # the rate is the median of so many parts of the backlog, for the machine is never quiet
 FILL: Final = 1_000  # events of one call while the backlog is made
-IN_FLIGHT: Final = 20  # messages that C libmosquitto has on their way, its default
 BATCH: Final = 100  # events in one of the limit's messages
 RATE_PER_S: Final = 1_000  # scans, while their verdicts are waited for
 SECONDS: Final = 10
@@ -71,7 +68,7 @@ async def _drain(folder: Path) -> list[Figure]:
             median(slices),
             "events/s",
             median(limits),
-            f"the same batches, ready-made, C libmosquitto, QoS 1, {IN_FLIGHT} in flight",
+            f"the same batches, ready-made, C libmosquitto, QoS 1, {mosquitto.IN_FLIGHT} in flight",
         ),
         Figure("sync.drain.memory_growth", growth, "MiB", size / 2**20, "the events that went through"),
     ]
@@ -119,33 +116,15 @@ def _resident_mib() -> float:
 
 def _bare_rate(port: int, payload: bytes) -> float:
     """Events a second, of `payload` over and over, through the broker to the counterpart, by C libmosquitto."""
-    name = ctypes.util.find_library("mosquitto")
-    assert name, "the limit needs C libmosquitto: apt install libmosquitto1"
-    library = ctypes.CDLL(name)
-    library.mosquitto_new.restype = ctypes.c_void_p
-    taken, wanted = 0, BACKLOG // SLICES // BATCH
-
-    def count(_client: int, _data: int, _mid: int) -> None:
-        nonlocal taken
-        taken += 1
-
-    on_publish = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)(count)
-    library.mosquitto_lib_init()
-    client = ctypes.c_void_p(library.mosquitto_new(b"limit", True, None))
-    library.mosquitto_publish_callback_set(client, on_publish)
-    library.mosquitto_max_inflight_messages_set(client, IN_FLIGHT)
-    assert library.mosquitto_connect(client, b"127.0.0.1", port, 60) == 0
-    assert library.mosquitto_loop_start(client) == 0
-    topic = messages.agent_topic(AGENT, "events").encode()
+    wanted, topic = BACKLOG // SLICES // BATCH, messages.agent_topic(AGENT, "events").encode()
+    client = mosquitto.Client(port, "limit")
     start = time.perf_counter()
     for _ in range(wanted):
-        assert library.mosquitto_publish(client, None, topic, len(payload), payload, 1, False) == 0
-    while taken < wanted:
+        client.publish(topic, payload)
+    while client.taken < wanted:
         time.sleep(0.001)
     seconds = time.perf_counter() - start
-    library.mosquitto_disconnect(client)
-    library.mosquitto_loop_stop(client, False)
-    library.mosquitto_destroy(client)
+    client.close()
     return wanted * BATCH / seconds
 
 
@@ -237,7 +216,7 @@ async def _broker(folder: Path) -> AsyncIterator[int]:
 async def _counterpart(folder: Path, port: int) -> AsyncIterator[None]:
     window = 1_000  # as our central grants it
     command = [
-        sys.executable, "-m", "benchmarks.counterpart", f"mqtt://127.0.0.1:{port}", AGENT, str(window),
+        sys.executable, "-m", "benchmarks.counterpart", str(port), AGENT, str(window),
     ]  # fmt: skip
     with (folder / "counterpart.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)

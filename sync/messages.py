@@ -131,7 +131,7 @@ class Reply(Message, frozen=True, kw_only=True, omit_defaults=True):
 # --- central → agent ---------------------------------------------------------------------------
 
 
-class Verdict(Message, frozen=True, kw_only=True, omit_defaults=True):
+class Verdict(Message, frozen=True, kw_only=True, omit_defaults=True, gc=False):  # it holds no containers
     """What became of one event, for ever within a history."""
 
     sequence: Annotated[int, msgspec.Meta(ge=1, le=MAX_NUMBER)]
@@ -298,7 +298,7 @@ class Command(Message, frozen=True, kw_only=True):
 # --- bytes -------------------------------------------------------------------------------------
 
 
-class _Named(msgspec.Struct):
+class _Named(msgspec.Struct, gc=False):
     id: str
 
 
@@ -388,34 +388,30 @@ class Batch:
 
 def cut_batches(rows: Sequence[tuple[int, bytes]]) -> list[Batch]:
     """The batches of these events: (sequence, event as JSON), in order, with holes or without."""
-    sequences, texts = [sequence for sequence, _ in rows], [text for _, text in rows]
-    return cut_joined(sequences, [len(text) for text in texts], b",".join(texts))
-
-
-def cut_joined(sequences: Sequence[int], lengths: Sequence[int], joined: bytes) -> list[Batch]:
-    """The batches of events of so many bytes each, which stand in `joined` with a comma between two."""
     batches: list[Batch] = []
-    start = offset = 0
-    for end in range(1, len(sequences) + 1):
-        if end == len(sequences) or sequences[end] != sequences[end - 1] + 1:
-            for count in _split(lengths[start:end], MAX_UPWARD_BYTES, BATCH_EVENTS):
-                size = sum(lengths[start : start + count]) + count - 1
-                payload = b"[%b]" % joined[offset : offset + size]
-                ids = [one.id for one in _named.decode(payload)]
-                batches.append(Batch(sequences[start], ids, payload, payload_hash(payload)))
-                start, offset = start + count, offset + size + 1
+    start = 0
+    for end in range(1, len(rows) + 1):
+        if end == len(rows) or rows[end][0] != rows[end - 1][0] + 1:
+            texts = [text for _, text in rows[start:end]]
+            for count in split_batches(texts, limit_bytes=MAX_UPWARD_BYTES, limit_count=BATCH_EVENTS):
+                batches.append(
+                    batch_of(rows[start][0], b",".join(text for _, text in rows[start : start + count]))
+                )
+                start += count
     return batches
+
+
+def batch_of(first: int, joined: bytes) -> Batch:
+    """The batch of neighbouring events, which stand in `joined` with a comma between two."""
+    payload = b"[%b]" % joined
+    return Batch(first, [one.id for one in _named.decode(payload)], payload, payload_hash(payload))
 
 
 def split_batches(texts: Sequence[bytes], *, limit_bytes: int, limit_count: int) -> list[int]:
     """How many of `texts` go into each batch, in order, so that none passes either limit."""
-    return _split([len(text) for text in texts], limit_bytes, limit_count)
-
-
-def _split(lengths: Sequence[int], limit_bytes: int, limit_count: int) -> list[int]:
     counts: list[int] = []
     size, count = 2, 0
-    for length in lengths:
+    for length in map(len, texts):
         if count and (count == limit_count or size + length + 1 > limit_bytes):
             counts.append(count)
             size, count = 2, 0

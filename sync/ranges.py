@@ -11,7 +11,10 @@ from collections.abc import Iterable, Iterator
 def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
     """The same numbers as sorted runs `first … last`, both included."""
     found: list[tuple[int, int]] = []
-    for number in sorted(set(numbers)):
+    ordered = sorted(set(numbers))
+    if ordered and ordered[-1] - ordered[0] == len(ordered) - 1:
+        return [(ordered[0], ordered[-1])]  # nearly always
+    for number in ordered:
         if found and number == found[-1][1] + 1:
             found[-1] = (found[-1][0], number)
         else:

@@ -1,7 +1,8 @@
 """Runs the engine: the journal on one side, MQTT on the other.
 
-The engine says what to do and this does it, in order. Reading waits for its rows; what central said is written down
-beside it, in order too, so that sending does not wait for the disk.
+The engine says what to do and this does it. What is for central is said at once: a journal that is slow or refuses
+makes no agent silent. The rest is done in order: reading waits for its rows; what central said is written down beside
+it, in order too, so that sending does not wait for the disk.
 """
 
 import asyncio
@@ -9,7 +10,9 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 
 import structlog
 from msgspec import UNSET, UnsetType
@@ -28,7 +31,12 @@ SILENCE_S = 5.0  # a central that owes an answer for so long is away, whatever t
 RETRY_S = 2.0  # between attempts at what the journal could not do
 KEEP_S = 60.0  # between two looks for what the journal may let go of
 KEEP_MORE_S = 0.05  # … while there is more: 4,000 events a second, and most of the disk's time for scans
+# Verdicts become durable so much later, together: one that is lost is only asked for again, and each write takes the
+# disk from scans that somebody waits for.
+GATHER_S = 0.02
 MOST_UNWRITTEN = 100  # answers of central that wait for the disk; above, no more is read and sent
+
+Result = TypeVar("Result")
 
 log = structlog.get_logger()
 
@@ -73,7 +81,7 @@ class Uplink:
         self._link = Link(settings, agent, tuple(self._topics.values()), self)
         self._orders = Orders({"agent": agent, "site": site, "software": software})
         self._engine: Engine
-        self._actions: deque[Action] = deque()
+        self._actions: deque[Read | Record | Void | Reenter] = deque()
         self._records: asyncio.Queue[Record] = asyncio.Queue(MOST_UNWRITTEN)
         self._wake = asyncio.Event()
         self._connection = 0
@@ -96,7 +104,7 @@ class Uplink:
             site=self._site,
             software=self._software,
             history=self._journal.history,
-            streams=await self._journal.streams(),
+            streams=await _insist(self._journal.streams),
             new_nonce=lambda: ids.nonce(os.urandom),
             random=random.random,
         )
@@ -131,7 +139,7 @@ class Uplink:
 
     async def will(self) -> Will:
         """The last will of the coming connection, which gets a number above all earlier ones."""
-        self._connection = await self._next_connection()
+        self._connection = await _insist(self._journal.next_connection)
         return Will(messages.agent_topic(self._agent, "state"), messages.encode(self._new_state("offline")))
 
     def connected(self) -> None:
@@ -212,14 +220,6 @@ class Uplink:
         self._do(self._engine.appended(incarnation, last, time.monotonic()))
         self._on_change()
 
-    async def _next_connection(self) -> int:
-        while True:
-            try:
-                return await self._journal.next_connection()
-            except JournalError as error:
-                log.error("the journal does not take writes", error=str(error))
-                await asyncio.sleep(RETRY_S)
-
     async def _keep_time(self) -> None:
         said_at = 0.0
         while True:
@@ -253,38 +253,30 @@ class Uplink:
     # --- doing what the engine says ----------------------------------------------------------------------
 
     def _do(self, actions: list[Action]) -> None:
-        self._actions.extend(actions)
-        if actions:
-            self._wake.set()
+        for action in actions:
+            if isinstance(action, Publish):
+                self._link.publish(messages.agent_topic(self._agent, action.kind), action.payload)
+            else:
+                self._actions.append(action)
+                self._wake.set()
 
     async def _act(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._actions:
-                action = self._actions.popleft()
-                try:
-                    await self._perform(action)
-                except JournalError as error:
-                    log.error("the journal cannot do this now; trying again", error=str(error))
-                    self._actions.appendleft(action)
-                    await asyncio.sleep(RETRY_S)
+                await _insist(partial(self._perform, self._actions.popleft()))
 
     async def _write_down(self) -> None:
-        """Whatever central said, in order; a verdict that is not in the journal would count as queued. What came
-        while the disk was busy becomes durable together.
+        """Whatever central said, in order; a verdict that is not in the journal would count as queued. What comes
+        within a moment becomes durable together.
         """
         while True:
             records = [await self._records.get()]
+            await asyncio.sleep(GATHER_S)
             while not self._records.empty():
                 records.append(self._records.get_nowait())
-            while True:
-                try:
-                    await self._journal.record(*records)
-                    break
-                except JournalError as error:
-                    log.error("a verdict cannot be written down now; trying again", error=str(error))
-                    await asyncio.sleep(RETRY_S)
+            await _insist(partial(self._journal.record, *records))
             for _ in records:
                 self._records.task_done()
             self._on_change()
@@ -302,11 +294,9 @@ class Uplink:
                 self._engine.pruned(incarnation, first_kept)
             await asyncio.sleep(KEEP_MORE_S if kept.more else KEEP_S)
 
-    async def _perform(self, action: Action) -> None:
+    async def _perform(self, action: Read | Record | Void | Reenter) -> None:
         journal, engine = self._journal, self._engine
-        if isinstance(action, Publish):
-            self._link.publish(messages.agent_topic(self._agent, action.kind), action.payload)
-        elif isinstance(action, Read):
+        if isinstance(action, Read):
             batches = await journal.batches(action.incarnation, action.first, action.last)
             self._do(engine.read(action, batches))
         elif isinstance(action, Record):
@@ -317,7 +307,6 @@ class Uplink:
             await journal.void(action.incarnation, action.sequence)
             self._do(engine.voided(action.incarnation, action.sequence))
         else:
-            assert isinstance(action, Reenter)
             why = (
                 "another process used it: is this agent's journal a copy?"
                 if action.incarnation == engine.current
@@ -345,6 +334,16 @@ class Uplink:
             messages.agent_topic(self._agent, "state"), messages.encode(state), retain=True
         ):
             self._state = state
+
+
+async def _insist(ask: Callable[[], Awaitable[Result]]) -> Result:
+    """Ask the journal until it does this: whatever is wrong with its disk is told to people, and mended there."""
+    while True:
+        try:
+            return await ask()
+        except JournalError as error:
+            log.error("the journal cannot do this now; trying again", error=str(error))
+            await asyncio.sleep(RETRY_S)
 
 
 _OWN_TOPICS: tuple[messages.AgentTopic, ...] = ("acks", "reference", "tasks", "commands")

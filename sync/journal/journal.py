@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sync import ids
-from sync.engine import Record, Stream
+from sync.engine import Record, Stream, joined
 from sync.journal.ballast import BALLAST_BYTES
 from sync.journal.committer import Answer, Committer, Request
 from sync.journal.condition import Condition, cannot_open
@@ -214,7 +214,7 @@ class Journal:
         """Write down what central said, in this order and together."""
 
         def write() -> None:
-            for record in records:
+            for record in joined(records):
                 self._store.record(record)
 
         await self._ask(write)

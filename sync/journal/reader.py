@@ -9,7 +9,7 @@ import msgspec
 from sync.journal.files import Files
 from sync.journal.layout import OUTCOMES, SEQUENCE_BITS
 from sync.journal.recorded import Draft, Recorded
-from sync.messages import Batch, cut_joined
+from sync.messages import BATCH_EVENTS, MAX_UPWARD_BYTES, Batch, batch_of, cut_batches
 
 
 class _Named(msgspec.Struct):
@@ -22,6 +22,9 @@ _BETWEEN = (
     "FROM incarnation i CROSS JOIN event e ON e.key BETWEEN"
     f" (i.number << {SEQUENCE_BITS}) + ? AND (i.number << {SEQUENCE_BITS}) + ? WHERE i.id = ? ORDER BY e.key"
 )
+# group_concat takes a text's bytes as they are, in the order of the table: by key.
+_JOINED = "SELECT count(*), CAST(group_concat(text) AS BLOB) FROM event WHERE key BETWEEN ? AND ?"
+_EACH = "SELECT key - ?, text FROM event WHERE key BETWEEN ? AND ? ORDER BY key"
 _event_id = msgspec.json.Decoder(_Named)
 _draft = msgspec.json.Decoder(Draft)
 
@@ -67,17 +70,23 @@ class Reader:
 
     def batches(self, incarnation: str, first: int, last: int) -> list[Batch]:
         """The events that are held between `first` and `last`, as they are published. SQLite joins them: a step for
-        each would take the interpreter's lock once more for each.
+        each would take the interpreter's lock once more for each. Whole batches without a hole need no more; what
+        else there is between them is cut event by event.
         """
-        [(sequences, lengths, joined)] = self._rows(
-            "SELECT group_concat(sequence), group_concat(length(CAST(text AS BLOB))),"
-            " CAST(group_concat(CAST(text AS TEXT)) AS BLOB)"
-            f" FROM (SELECT e.key & ? AS sequence, e.text AS text {_BETWEEN})",
-            (_SEQUENCE, first, last, incarnation),
-        )
-        if joined is None:
+        found = self._rows("SELECT number FROM incarnation WHERE id = ?", (incarnation,))
+        if not found:
             return []
-        return cut_joined([*map(int, sequences.split(","))], [*map(int, lengths.split(","))], joined)
+        base = found[0][0] << SEQUENCE_BITS
+        batches: list[Batch] = []
+        for start in range(first, last + 1, BATCH_EVENTS):
+            end = min(last, start + BATCH_EVENTS - 1)
+            [(count, joined)] = self._rows(_JOINED, (base + start, base + end))
+            if count == end - start + 1 and len(joined) + len("[]") <= MAX_UPWARD_BYTES:
+                batches.append(batch_of(start, joined))
+            elif count:
+                rows = self._rows(_EACH, (base, base + start, base + end))
+                batches += cut_batches(rows)
+        return batches
 
     def recorded_ms(self, incarnation: str, sequence: int) -> int | None:
         """When the event at that place was committed; None when it is not held."""

@@ -46,5 +46,6 @@ async def test_a_journal_gives_what_it_holds_and_nothing_for_nothing(tmp_path: P
     [batch] = await journal.batches(journal.incarnation, 2, 9)
     assert (batch.first, list(batch.ids)) == (2, ["e2", "e3"])
     assert await journal.batches(journal.incarnation, 4, 9) == []
+    assert await journal.batches(journal.incarnation, 2, 250) == [batch]
     assert await journal.batches("0" * 32, 1, 9) == []
     await journal.close()
