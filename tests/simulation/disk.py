@@ -174,6 +174,5 @@ class DiskFiles(Files):
 
     def move(self, source: Any = None) -> Path:
         """A new file may take what the old one refuses."""
-        self.moves += 1
         self.disk.move()
         return self.path.with_suffix(".old")

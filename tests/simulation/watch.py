@@ -54,8 +54,10 @@ class Timeline:
 
     def covered(self, incarnation: str, sequence: int) -> bool:
         """Whether central knows what became of this place."""
-        if (incarnation, sequence) in self.places:
-            return True
+        return (incarnation, sequence) in self.places or self.is_lost(incarnation, sequence)
+
+    def is_lost(self, incarnation: str, sequence: int) -> bool:
+        """Whether it is written down that nobody has it any more."""
         return any(first <= sequence <= last for first, last in self.lost.get(incarnation, ()))
 
 
