@@ -4,6 +4,7 @@ import hashlib
 import json
 import secrets
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from tests.e2e.foreign.agent import new_incarnation, now_text
@@ -20,6 +21,8 @@ class Hand:
         self.acks: list[Json] = []
         self.reference: list[Json] = []
         self.tasks: list[Json] = []
+        self.works_on: list[str] = []
+        """Types of tasks; none, so that central gives this hand no work of the others'."""
         topics = [self.topic(kind) for kind in ("acks", "reference", "tasks")]
         self.wire = Wire(host, port, f"hand-{secrets.token_hex(4)}", topics, on_message=self.received)
         self.wire.start()
@@ -63,6 +66,7 @@ class Hand:
             "history": history or self.history,
             "reference": reference,
             "software": "stranger 1",
+            "tasks": self.works_on,
             "incarnations": listed,
         }
         self.wire.call(lambda: self.wire.publish(self.topic("hello"), hello))
@@ -76,18 +80,30 @@ class Hand:
         return list(answers)
 
     def send(self, *events: Json) -> Json:
-        """The answer to one batch of these events."""
-        return self.send_bytes(json.dumps(events).encode())
+        """The answer to one batch of these events: the next ack with a verdict on each of them. Others may come
+        before it, about what was parked.
+        """
+        ids = {event["id"] for event in events}
+        return self._publish(
+            json.dumps(events).encode(), lambda ack: ids <= {verdict["id"] for verdict in ack["verdicts"]}
+        )
+
+    def send_above_a_gap(self, *events: Json) -> Json:
+        """The answer to a batch of these events, which cannot be judged yet."""
+        return self._publish(json.dumps(events).encode(), lambda ack: not ack["verdicts"])
 
     def send_bytes(self, payload: bytes) -> Json:
-        """The next ack that answers no hello, after publishing this on `events`."""
+        """The answer to this on `events`, which central cannot read."""
+        return self._publish(payload, lambda ack: ack.get("payload") == sha256(payload))
+
+    def _publish(self, payload: bytes, answers: Callable[[Json], bool]) -> Json:
         before = len(self.acks)
         self.wire.call(lambda: self.wire.publish(self.topic("events"), payload))
-        return dict(
-            wait_until(
-                lambda: next((ack for ack in self.acks[before:] if ack["nonce"] is None), None), "an answer"
-            )
-        )
+
+        def answer() -> Json | None:
+            return next((ack for ack in self.acks[before:] if ack["nonce"] is None and answers(ack)), None)
+
+        return dict(wait_until(answer, "an answer"))
 
 
 def sha256(payload: bytes) -> str:
