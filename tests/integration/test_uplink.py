@@ -239,7 +239,7 @@ async def test_a_journal_that_fails_for_a_while_is_tried_again(
     monkeypatch.setattr(uplink_module, "RETRY_S", 0.05)
     monkeypatch.setattr(uplink_module, "STATE_S", 0.0)
     await site.journal.append([draft("e1")])
-    failures = {"next_connection": 1, "batches": 1, "look_at_oldest": 1, "record": 1}
+    failures = {"streams": 1, "next_connection": 1, "batches": 1, "look_at_oldest": 1, "record": 1}
     for name in list(failures):
         real = getattr(site.journal, name)
 
@@ -260,6 +260,24 @@ async def test_a_journal_that_fails_for_a_while_is_tried_again(
         await eventually_async(lambda: not any(failures.values()))
         await eventually_async(lambda: site.journal.queued == 0, what="the verdict is written down after all")
         assert site.journal.history == "H1"
+
+
+async def test_an_agent_whose_journal_refuses_is_heard_of_all_the_same(
+    hand: Hand, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Central would give its tasks to others; and what it is told meanwhile must not pile up."""
+
+    async def refuse(*_: Any) -> Any:
+        raise JournalError("disk I/O error")
+
+    monkeypatch.setattr(engine_module, "STALL_FIRST_S", 0.3)
+    monkeypatch.setattr(site.journal, "batches", refuse)
+    await site.journal.append([draft("e1")])
+    async with running(site.uplink.run()):
+        for said in range(3):
+            await eventually_async(lambda said=said: len(hand.of("hello")) > said)  # type: ignore[misc]
+            hand.ack(hand.of("hello")[-1])
+        assert site.journal.queued == 1 and hand.of("events") == []
 
 
 async def test_what_was_scanned_in_any_script_arrives_as_it_was(hand: Hand, site: Site) -> None:
