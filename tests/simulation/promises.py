@@ -232,8 +232,9 @@ class Promises(Watch):
                 if name not in time.aside and name not in time.movements:
                     return f"{name} was a conflict, and central kept nothing of it"
             elif name not in time.movements:
-                if self.lossy and time.is_lost(row.incarnation, row.sequence):
-                    continue  # a copy of this agent had let go of it, and central has written that down
+                # A copy of this agent took its place, or had let go of it; central has written that down.
+                if self.lossy and (name in time.aside or time.is_lost(row.incarnation, row.sequence)):
+                    continue
                 return f"{name} was {row.outcome}, and central does not have it"
             elif time.movements[name] != (row.outcome, row.movement) and not self._may_differ():
                 return f"{name} is {time.movements[name]} at central, {(row.outcome, row.movement)} at {machine.name}"
