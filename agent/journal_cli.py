@@ -27,6 +27,7 @@ from sync.journal.survey import Held, Room, Status, Survey
 from sync.messages import Event
 
 MOST_LISTED: Final = 20  # incarnations, for people; --json lists all
+MOST_HOURS: Final = 100_000  # 11 years: a larger figure says no more to anybody; --json has it
 FOLLOW_S: Final = 0.3  # between two looks for what is new
 PROGRESS_S: Final = 2.0  # between two signs of life of a long work, and before the first
 
@@ -137,7 +138,7 @@ def _status_text(path: Path, found: Status) -> str:
         f"  agent    {found.agent or '?'}; {used}",
         f"  central  {'history ' + found.history if found.history else 'has not answered yet'}",
         f"  events   {found.events:,} kept" + (f" since {_time(found.oldest_ms)}" if found.events else ""),
-        f"           last one recorded {_time(found.newest_ms) or 'never'}",
+        *([f"           last one recorded {_time(found.newest_ms)}"] if found.newest_ms else []),
         f"  queued   {queued}",
         f"  file     {_size(found.file_bytes)}, of which {_size(found.unused_bytes)} are free for new events",
         f"           log {_size(found.log_bytes)}; format {found.format}",
@@ -448,10 +449,14 @@ def _rounded(number: float | None) -> float | None:
 
 
 def _hours(hours: float) -> str:
+    if hours > MOST_HOURS:
+        return f"more than {MOST_HOURS:,} hours"
     return f"{hours:,.0f} hours" if hours >= 10 else f"{hours:.1f} hours"
 
 
 def _size(size_bytes: int) -> str:
+    if size_bytes < 1000:
+        return f"{size_bytes} bytes"
     if size_bytes >= 1_000_000_000:
         return f"{size_bytes / 1e9:,.1f} GB"
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1_000_000 else f"{size_bytes / 1e3:.1f} kB"

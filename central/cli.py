@@ -107,8 +107,15 @@ def back_up(config: Path, file: Path, keep: int) -> int:
     """A proved copy of the whole database, which is counted on from then on."""
     url = configuration.load(config).database.full_url
     path = sqlite_file(url)
-    if path is not None and not path.exists():
-        process.say(f"There is no database {path} to back up.")
+    try:
+        there = path is None or path.exists()
+    except OSError as error:
+        process.say(
+            f"The database {path} cannot be looked at: {error.strerror}. Run this as the user that central runs as."
+        )
+        return process.FAILED
+    if not there:
+        process.say(f"There is no database {path} to back up. Correct [database] url in {config}.")
         return process.FAILED
 
     def copy(engine: sa.Engine) -> int:

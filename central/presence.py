@@ -54,7 +54,9 @@ def _locked(url: str, how: int, otherwise: str) -> Iterator[None]:
         # To be read is enough for this lock: whoever made the file, the service and an administrator share it.
         lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise DatabaseError(f"{path}.lock cannot be opened: {error.strerror}") from error
+        raise DatabaseError(
+            f"{path}.lock cannot be opened: {error.strerror}. Run this as the user that the database belongs to."
+        ) from error
     try:
         try:
             fcntl.flock(lock, how | fcntl.LOCK_NB)

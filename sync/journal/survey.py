@@ -259,7 +259,13 @@ def _events_up_to(known: Sequence[Life], key: int) -> int:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise JournalError(
+            f"{path}: the journal cannot be looked at ({error.strerror}). {_as_its_user()}"
+        ) from error
+    if not there:
         raise JournalError(
             f"{path}: there is no journal. An agent makes it at its first start; is this its data directory?"
         )
@@ -296,7 +302,7 @@ def unreadable(path: Path, error: sqlite3.Error) -> JournalError:
     """What is said when SQLite cannot read it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-        advice = f"Run this as the user that the agent runs as (this is uid {os.geteuid()})"
+        advice = _as_its_user()
     elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         advice = (
             "It is damaged. Copy its directory to a safe place; the agent says at its start what can be done"
@@ -304,6 +310,10 @@ def unreadable(path: Path, error: sqlite3.Error) -> JournalError:
     else:
         advice = "Check the disk"
     return JournalError(f"{path}: the journal cannot be read ({error}). {advice}")
+
+
+def _as_its_user() -> str:
+    return f"Run this as the user that the agent runs as (this is uid {os.geteuid()})"
 
 
 def as_bytes(text: object) -> bytes:

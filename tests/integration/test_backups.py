@@ -293,6 +293,9 @@ def test_nothing_to_back_up_is_said_and_makes_no_database(
     assert cli.back_up(config, tmp_path / "backup", 7) == 1
     assert "There is no database" in capsys.readouterr().err
     assert not (tmp_path / "none.db").exists()
+    config = config_of(tmp_path, f"sqlite:///{tmp_path / ('x' * 300)}")
+    assert cli.back_up(config, tmp_path / "backup", 7) == 1
+    assert "cannot be looked at" in capsys.readouterr().err
 
 
 async def test_a_damaged_backup_is_refused_and_changes_nothing(

@@ -117,6 +117,8 @@ def test_what_is_no_database_is_said_so(path: Path) -> None:
     path.mkdir()
     with pytest.raises(Failure, match=r"cannot be read .*Check the disk"):
         journal_cli.tail(path, number=1, follow=False, as_json=False)
+    with pytest.raises(Failure, match=r"cannot be looked at .*Run this as the user that the agent runs as"):
+        journal_cli.tail(path.with_name("x" * 300), number=1, follow=False, as_json=False)
     error = sqlite3.OperationalError("unable to open database file")
     error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
     assert f"user that the agent runs as (this is uid {os.geteuid()})" in str(survey.unreadable(path, error))
@@ -131,7 +133,7 @@ async def test_status_of_a_new_journal(
     out, _ = told(capsys, 0, journal_cli.status(path, as_json=False))
     assert f"agent    dock-2; in use by process {os.getpid()}" in out
     assert "central  has not answered yet" in out
-    assert "0 kept\n" in out and "last one recorded never" in out
+    assert "0 kept\n" in out and "last one recorded" not in out
     assert "600 bytes each, assumed); the hours can be told when it has recorded for a while" in out
     assert "none of 0" in out and out.rstrip().endswith("current")
 
@@ -206,8 +208,13 @@ async def test_status_lists_the_newest_incarnations_and_what_is_kept_aside(
 
 
 def test_hours_are_told_with_sense() -> None:
-    assert [journal_cli._hours(hours) for hours in (3.14, 1234.5)] == ["3.1 hours", "1,234 hours"]
-    assert [journal_cli._size(size) for size in (28_672, 2_500_000, 3_210_000_000)] == [
+    assert [journal_cli._hours(hours) for hours in (3.14, 1234.5, 5e6)] == [
+        "3.1 hours",
+        "1,234 hours",
+        "more than 100,000 hours",
+    ]
+    assert [journal_cli._size(size) for size in (0, 28_672, 2_500_000, 3_210_000_000)] == [
+        "0 bytes",
         "28.7 kB",
         "2.5 MB",
         "3.2 GB",
