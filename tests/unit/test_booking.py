@@ -1,5 +1,6 @@
 """What central does with batches, hellos and states, on rows in memory: cursors, verdicts and alarms."""
 
+from dataclasses import replace
 from typing import Any
 
 from msgspec import UNSET
@@ -156,6 +157,30 @@ def test_a_void_that_was_booked_is_the_event_that_it_replaced() -> None:
     assert ack.problem is UNSET and memory.books.set_aside == []
 
 
+def test_a_void_that_comes_after_its_event_is_that_event() -> None:
+    memory, dock, other = central(), Stream(), Stream()
+    event = dock.event("received", GOODS)
+    memory.do(dock.batch(event))
+    ack = memory.do(other.batch(other.event("void", {"id": event.id, "original": "e30="})))
+    assert [(v.outcome, v.duplicate) for v in ack.verdicts] == [("accepted", True)]
+    assert memory.books.set_aside == []
+
+
+def test_what_was_booked_long_ago_is_answered_with_its_number_and_reason() -> None:
+    memory, dock = central(), Stream()
+    batch = dock.batch(dock.event("received", {}), dock.event("received", GOODS))
+    ack = memory.do(batch)
+    [(_, outcome, reason, _, number), *_] = verdicts(ack)
+    assert (outcome, number) == ("rejected", None) and reason is not None
+    assert [one.actor for one in memory.books.new_movements] == ["agent:dock-2", "agent:dock-2"]
+    later = central()
+    for place, movement in enumerate(memory.books.new_movements, 1):
+        later.books.movements.load(movement.event_id, replace(movement, number=40 + place))
+        later.books.occupants.load((dock.incarnation, place), movement.event_id)
+    later.books.cursors.load(dock.incarnation, Cursor("dock-2", acked=2))
+    assert verdicts(later.do(batch)) == [(1, "rejected", reason, True, 41), (2, "accepted", None, True, 42)]
+
+
 def test_with_backups_safe_is_what_they_hold() -> None:
     memory, dock = central(), Stream()
     memory.books.backups = True
@@ -246,6 +271,8 @@ def test_a_hello_is_answered_for_each_incarnation_and_remembered() -> None:
     assert memory.books.cursors[new.incarnation] == Cursor("dock-2", first_seen_us=memory.books.now_us + 1)
     assert memory.books.cursors[old.incarnation].acked == 1
     assert (memory.books.noted, memory.books.new_histories) == ([], [])
+    memory.do(hello((new, 1, 0, 0), site="lej2"))
+    assert memory.books.agents["dock-2"].site == "lej2"
 
 
 def test_of_incarnations_that_one_hello_lists_the_later_one_is_the_younger() -> None:
