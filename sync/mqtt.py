@@ -48,6 +48,7 @@ RECEIVE_MAXIMUM: Final = 100  # messages handed to us and not yet acknowledged (
 # knows no such bound (MQTT 3.1.1). What is dropped was not acknowledged, and by the contract it is said again.
 HANDED_OVER_MAXIMUM: Final = 1000
 PACKET_MAXIMUM_BYTES: Final = 512 * 1024  # twice the largest payload of the contract
+IN_FLIGHT_MAXIMUM: Final = 20  # of ours that the broker has not acknowledged; less if it says so
 OUTGOING_MAXIMUM: Final = 10_000  # messages queued here; above, `publish` says no
 UNSUPPORTED_VERSION: Final = (
     132  # MQTT 5.0 §3.2.2.2; 3.1.1 brokers answer 1, which paho translates to the same
@@ -373,9 +374,10 @@ class _Attempt:
             assert self._loop.is_closed()  # the program is over; nobody is left to be told
 
     def _on_connect(
-        self, client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
+        self, client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, properties: Any
     ) -> None:
         self._answered = True
+        self._client.give_at_once(getattr(properties, "ReceiveMaximum", IN_FLIGHT_MAXIMUM))
         if code.is_failure:
             self.version_refused = code.value == UNSUPPORTED_VERSION
             self._tell(self.end, f"the broker refused the connection: {code}")
@@ -424,6 +426,12 @@ class _Client(paho.Client):
 
     thread: NetworkThread
     _waking = False
+
+    def give_at_once(self, most: int) -> None:
+        """What the broker takes before it has acknowledged the first: above, it hangs up (MQTT 5.0 §4.9). paho does
+        not look at it, and lets it be changed before the connection alone: it doubts what comes of 0, which is none.
+        """
+        self._max_inflight_messages = min(most, IN_FLIGHT_MAXIMUM)
 
     def wake_soon(self) -> None:
         """Wake the thread, once for all that is said in this turn of the event loop: each time costs the loop a turn

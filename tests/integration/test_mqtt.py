@@ -253,6 +253,27 @@ async def test_a_broker_that_hangs_up_when_it_hears_5_0_is_spoken_to_in_3_1_1(
     assert levels == [5, 4]
 
 
+async def test_a_broker_is_given_no_more_at_once_than_it_said_it_takes() -> None:
+    """Else it hangs up, again and again, and a backlog never gets through (MQTT 5.0 §4.9)."""
+    taken: list[bytes] = []
+
+    def script(kind: int, body: bytes) -> bytes | None:
+        if kind == 0x10:  # CONNACK, Receive Maximum 3 (MQTT 5.0 §3.2.2.3.3)
+            return b"\x20\x06\x00\x00\x03\x21\x00\x03"
+        if kind == 0x32:
+            taken.append(body[3:5])  # the packet identifier, behind the topic "t"
+            return b"\x40\x02" + taken[0] if len(taken) == 3 else b""
+        return b""
+
+    async with scripted(script) as (url, _), linked(url, "a", Ear()) as link:
+        await eventually_async(lambda: link.online)
+        for number in range(10):
+            assert link.publish("t", b"%d" % number)
+        await eventually_async(lambda: len(taken) >= 4)
+        await asyncio.sleep(0.2)
+        assert len(taken) == 4, "three, and one more when the first was acknowledged"
+
+
 async def test_a_broker_that_restarts_again_and_again_is_no_other_program(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
