@@ -86,7 +86,7 @@ class Downlink:
         self._snapshot_bytes: int | None = None
         self._building = asyncio.Lock()
         self._planning = asyncio.Lock()
-        self._giving: dict[str, asyncio.Future[None]] = {}
+        self._asked: dict[tuple[str, str], asyncio.Future[Any]] = {}
         self._began_us: int | None = None
         self._reference_changed = asyncio.Event()
         self._tasks_changed = asyncio.Event()
@@ -108,8 +108,7 @@ class Downlink:
         takes = tuple(ALL_TASKS if hello.tasks is UNSET else hello.tasks)
         self._agents[hello.agent] = replace(self._agents[hello.agent], takes=takes)
         await self._submit(RenewLeases((Present(hello.agent, hello.site, takes),), self._lease_s))
-        await self._give_out(hello.site)
-        told: Told = await self._when_up(partial(worklists.whole, site=hello.site, agent=hello.agent))
+        told: Told = await self._together("all", hello.site, self._all_of)
         for payload in told.messages(hello.agent, whole=True):
             self._publish(agent_topic(hello.agent, "tasks"), payload)
 
@@ -138,7 +137,8 @@ class Downlink:
                 self._reference_changed.set()
 
     async def _tell_reference(self) -> None:
-        self._updates.clear()
+        async with self._building:  # what is being made now may be of before
+            self._updates.clear()
         for agent in self._recent():
             await self._bring_up_to_date(agent, self._agents[agent].reference)
 
@@ -172,7 +172,7 @@ class Downlink:
             if not agents:
                 self._told_us.pop(site, None)
                 continue
-            await self._give_out(site)
+            await self._together("give", site, self._give_out)
             since = self._told_us.get(site, self._began_us)
             if since is None:
                 since = self._began_us = await self._when_up(now_us)
@@ -184,20 +184,29 @@ class Downlink:
                 for payload in told.messages(agent):
                     self._publish(agent_topic(agent, "tasks"), payload)
 
+    async def _together(self, what: str, site: str, work: Callable[[str], Awaitable[Any]]) -> Any:
+        """Once for all who ask until it begins: a thousand agents of one site may say hello together."""
+
+        async def once() -> Any:
+            async with self._planning:
+                del self._asked[what, site]
+                return await work(site)
+
+        asked = self._asked.get((what, site))
+        if asked is None:
+            asked = self._asked[what, site] = asyncio.ensure_future(once())
+        return await asyncio.shield(asked)
+
+    async def _all_of(self, site: str) -> Told:
+        await self._give_out(site)
+        told: Told = await self._when_up(partial(worklists.whole, site=site))
+        return told
+
     async def _give_out(self, site: str) -> None:
         """Whatever nobody holds goes to somebody who is there."""
-        giving = self._giving.get(site)
-        if giving is None:
-            giving = self._giving[site] = asyncio.ensure_future(self._give_out_once(site))
-        await asyncio.shield(giving)
-
-    async def _give_out_once(self, site: str) -> None:
-        """Once for all who ask until it begins: a thousand agents of one site may say hello together."""
-        async with self._planning:
-            del self._giving[site]
-            moves: list[Move] = await self._when_up(partial(worklists.planned, site=site))
-            for start in range(0, len(moves), MOST_MOVES):
-                await self._submit(MoveTasks(tuple(moves[start : start + MOST_MOVES])))
+        moves: list[Move] = await self._when_up(partial(worklists.planned, site=site))
+        for start in range(0, len(moves), MOST_MOVES):
+            await self._submit(MoveTasks(tuple(moves[start : start + MOST_MOVES])))
 
     async def _keep_leases(self) -> None:
         """Renew the leases of those who are there, and look whose have passed."""

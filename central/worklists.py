@@ -5,9 +5,9 @@ it does not mention is over, also where a central that was restored never knew o
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -27,15 +27,30 @@ MOST_GROUPS: Final = 20_000  # of one site that are given out at once; the other
 _OPEN: Final = tables.task.c.status == sa.literal_column("'open'")  # as in the partial index
 
 
+class Line(NamedTuple):
+    """A task, ready to be told."""
+
+    type: str
+    leased: bool
+    """Told to those alone who work on such."""
+    holder: str | None
+    """Of an open one that is leased: who has it."""
+    row: Any
+    """Of the task table."""
+    text: msgspec.Raw
+    """As it is told to everybody but its holder."""
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a site's agents are told, before it is cut to what each of them sees."""
+    """What a site's agents are told, before it is cut to what each of them sees: whatever is the same for all of them
+    is written once.
+    """
 
     history: str
     as_of: int
     now_us: int
-    rows: Sequence[Any]
-    """Of the task table."""
+    lines: Sequence[Line]
     until_us: Mapping[str, int]
     """By agent: when its lease ends."""
     takes: Mapping[str, Sequence[str]]
@@ -43,13 +58,19 @@ class Told:
 
     def messages(self, agent: str, *, whole: bool = False) -> list[bytes]:
         """For one agent. `whole`: these are all, and what else it has is over."""
-        tasks = [task for row in self.rows if (task := self._task(agent, row)) is not None]
-        chunks = reference.chunks(tasks, lambda task: len(msgspec.json.encode(task)))
+        takes, until_us = self.takes.get(agent, LEASED), self.until_us.get(agent)
+        until = None if until_us is None else rfc3339(until_us)
+        tasks = [
+            one.text if one.holder != agent else _text(one.row, "open", lease_until=until)
+            for one in self.lines
+            if not one.leased or one.type in takes
+        ]
+        chunks: list[Any] = reference.chunks(tasks, lambda text: len(bytes(text)))
         if whole and not chunks:
             chunks = [[]]
         more: dict[str, Any] = {"as_of": self.as_of, "history": self.history}
-        if agent in self.until_us:
-            more["lease_s"] = max(0, self.until_us[agent] - self.now_us) // 1_000_000
+        if until_us is not None:
+            more["lease_s"] = max(0, until_us - self.now_us) // 1_000_000
         payloads = []
         for number, chunk in enumerate(chunks, 1):
             if whole:
@@ -57,32 +78,44 @@ class Told:
             payloads.append(encode(Tasks(tasks=chunk, **more)))
         return payloads
 
-    def _task(self, agent: str, row: Any) -> Task | None:
-        """A task that is done is over for every agent, like one that was called back; so is what another has."""
-        leased = row.type in LEASED
-        if leased and row.type not in self.takes.get(agent, LEASED):
-            return None  # nobody there works on such
-        if leased and row.status == "open" and row.holder is None:
-            return None  # it is about to be given to somebody
-        elsewhere = leased and row.status == "open" and row.holder != agent
-        until = self.until_us.get(agent)
-        held = leased and row.status == "open" and not elsewhere
-        return Task(
-            task=row.id,
-            type=row.type,
-            lease_until=rfc3339(until) if held and until is not None else None,
-            status="open" if row.status == "open" and not elsewhere else "cancelled",
-            document=row.document,
-            sku=row.sku,
-            quantity=row.quantity,
-            from_location=row.from_location or None,
-            lot=row.lot,
-            holder=row.holder if elsewhere else None,
-        )
+
+def _lines(rows: Iterable[Any]) -> Iterator[Line]:
+    """A task that is done is over for every agent, like one that was called back; so is what another has. What nobody
+    has is about to be given to somebody.
+    """
+    for row in rows:
+        leased, opened = row.type in LEASED, row.status == "open"
+        if leased and opened and row.holder is None:
+            continue
+        elsewhere = row.holder if leased and opened else None
+        status: Literal["open", "cancelled"] = "open" if opened and not leased else "cancelled"
+        yield Line(row.type, leased, elsewhere, row, _text(row, status, holder=elsewhere))
 
 
-def whole(connection: sa.Connection, site: str, agent: str) -> Told:
-    """What this agent of the site has to know when it says hello: open tasks, and those that ended lately."""
+def _text(
+    row: Any,
+    status: Literal["open", "cancelled"],
+    *,
+    lease_until: str | None = None,
+    holder: str | None = None,
+) -> msgspec.Raw:
+    task = Task(
+        task=row.id,
+        type=row.type,
+        lease_until=lease_until,
+        status=status,
+        document=row.document,
+        sku=row.sku,
+        quantity=row.quantity,
+        from_location=row.from_location or None,
+        lot=row.lot,
+        holder=holder,
+    )
+    return msgspec.Raw(encode(task))
+
+
+def whole(connection: sa.Connection, site: str) -> Told:
+    """What agents of the site have to know when they say hello: open tasks, and those that ended lately."""
     c = tables.task.c
     now = now_us(connection)
     found = connection.execute(sa.select(tables.task).where(c.site == site, _OPEN)).all()
@@ -94,7 +127,7 @@ def whole(connection: sa.Connection, site: str, agent: str) -> Told:
         .order_by(c.changed_us.desc())
         .limit(MOST_ENDED)
     ).all()
-    return _told(connection, tables.lease.c.agent == agent, now, [*opened, *ended])
+    return _told(connection, site, now, [*opened, *ended])
 
 
 def changed(connection: sa.Connection, site: str, since_us: int) -> Told:
@@ -103,16 +136,16 @@ def changed(connection: sa.Connection, site: str, since_us: int) -> Told:
     now = now_us(connection)
     query = sa.select(tables.task).where(c.site == site, c.changed_us >= since_us)
     rows = connection.execute(query.order_by(c.changed_us, c.id)).all()
-    return _told(connection, tables.lease.c.site == site, now, rows)
+    return _told(connection, site, now, rows)
 
 
-def _told(connection: sa.Connection, whose: sa.ColumnElement[bool], now: int, rows: Sequence[Any]) -> Told:
-    leases = connection.execute(sa.select(tables.lease).where(whose)).all()
+def _told(connection: sa.Connection, site: str, now: int, rows: Sequence[Any]) -> Told:
+    leases = connection.execute(sa.select(tables.lease).where(tables.lease.c.site == site)).all()
     return Told(
         current_history(connection),
         views.last_movement(connection),
         now,
-        rows,
+        tuple(_lines(rows)),
         {row.agent: row.until_us for row in leases},
         {row.agent: json.loads(row.takes) for row in leases},
     )

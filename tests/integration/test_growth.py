@@ -130,7 +130,7 @@ async def test_what_agents_are_told_reads_no_whole_table(books: Books) -> None:
         reference.delta(
             connection, connection.scalar(sa.select(sa.func.min(tables.reference_change.c.version)))
         )
-        worklists.whole(connection, "lej1", "dock-2")
+        worklists.whole(connection, "lej1")
         worklists.changed(connection, "lej1", 10**15)
         worklists.planned(connection, "lej1")
         views.availabilities(connection, ["SKU-1", "SKU-2"])
