@@ -49,7 +49,7 @@ class Committer:
     """Commits groups of requests to one store. Belongs to one thread at a time.
 
     Args:
-        store: opened by `open`, closed by its owner.
+        store: opened by `open`, closed by `close`.
         now_ms: the wall clock, Unix milliseconds; recorded, never trusted.
     """
 
@@ -77,6 +77,10 @@ class Committer:
         """Open the store, which begins a new incarnation, durably."""
         self._mender.open()
         self._committed()
+
+    def close(self) -> None:
+        """Close the store, with all that was told under the journal's name."""
+        self._mender.close()
 
     def commit(
         self, group: Sequence[Request[Who, Any]], meanwhile: Callable[[], None] = lambda: None

@@ -17,6 +17,18 @@ def sync_directory(path: Path) -> None:
         os.close(directory)
 
 
+def make_directory(path: Path) -> None:
+    """Make it, and what is missing above it, durably.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        sync_directory(one.parent)
+
+
 def unused(path: Path, word: str) -> Path:
     """A name beside the file that nothing has yet: NAME.WORD-1, NAME.WORD-2 …"""
     number = 1

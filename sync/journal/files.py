@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from sync.journal import inspection, moving
 from sync.journal.ballast import BALLAST_BYTES, Ballast
-from sync.journal.directory import log_of, sync_directory
+from sync.journal.directory import log_of, make_directory, sync_directory
 from sync.journal.recorded import JournalDamaged, JournalError
 
 # One checkpoint per 6,000 pages (some 35,000 scans that come at once) instead of SQLite's 1,000 takes the long
@@ -48,8 +48,8 @@ class Files:
     def __init__(self, path: Path, *, ballast_bytes: int = BALLAST_BYTES) -> None:
         self.path = path
         self.ballast = Ballast(path.with_name(f"{path.name}.ballast"), ballast_bytes)
-        self.moves = 0
-        """How often the journal got a new file: what was opened before reads the old one."""
+        self.openings = 0
+        """How often it was opened for writing: who opened it before may have a file, or a log, that lost its name."""
         self._lock: int | None = None
         self._names = threading.Lock()
         """Held while names change, and while a file is opened by its name."""
@@ -62,7 +62,7 @@ class Files:
             JournalError: another agent has it, or the directory cannot be written.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(self.path.parent)
             self._lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -84,6 +84,8 @@ class Files:
             sqlite3.Error, OSError: the file cannot be used.
         """
         self._make_ready()
+        self.release_log()  # also when this fails: whoever opened it for writing takes the log away when it closes
+        self.openings += 1
         raw = _driver(f"file:{self.path}?mode=rwc")
         for pragma in _PRAGMAS:
             raw.execute(f"PRAGMA {pragma}").fetchall()
@@ -119,7 +121,8 @@ class Files:
 
     def _make_ready(self) -> None:
         self._used = None
-        moving.finish(self.path)
+        with self._names:
+            moving.finish(self.path)
         self._refuse_remains()
         self._refuse_lost_log()
         _settle_log(log_of(self.path))
@@ -181,9 +184,8 @@ class Files:
 
     def take(self, copy: Path, word: str) -> Path:
         """Let this copy, which has no log, be the journal from now on; where the old one is kept (NAME.WORD-1)."""
-        self.release_log()
+        self._note("")
         with self._names:
-            self.moves += 1
             return moving.put_in_place(copy, self.path, word)
 
     def _note(self, text: str) -> None:

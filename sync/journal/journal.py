@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from sync import ids
 from sync.engine import Record, Stream, joined
 from sync.journal.ballast import BALLAST_BYTES
@@ -165,8 +167,10 @@ class Journal:
     def _release(self) -> None:
         self._reader_thread.shutdown()
         self._reader.close()
-        self._store.close()
-        self._files.unlock()
+        try:
+            self._committer.close()
+        finally:
+            self._files.unlock()
 
     # --- what the agent asks ---------------------------------------------------------------------------
 
@@ -271,7 +275,7 @@ class Journal:
     async def _read(self, work: Callable[[], Result]) -> Result:
         try:
             return await self._loop.run_in_executor(self._reader_thread, work)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise JournalError(f"{self._path}: cannot be read ({error}). Check the disk") from error
 
     # --- the writer's thread -----------------------------------------------------------------------------

@@ -66,6 +66,17 @@ class Mender:
             self._store.open()
         self._look_at_room()
 
+    def close(self) -> None:
+        """Close the store. What has lost its name since the last commit would be gone with the connection."""
+        try:
+            self._keep_what_lost_its_name()
+        except (sqlite3.Error, OSError, JournalError) as error:
+            log.error(
+                "the journal's file cannot get its name again", file=str(self._store.path), error=str(error)
+            )
+        finally:
+            self._store.close()
+
     def mend(self, incarnation: str, last: int, committed: Callable[[], None]) -> None:
         """Bring the store back, if it is in doubt, and look whether there is room.
 

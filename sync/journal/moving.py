@@ -4,7 +4,8 @@ The one idea: at every moment exactly one file counts, and which one is told by 
 loss in between is finished at the next start.
 
     journal.db.moving  a copy that is being made; means nothing, and is thrown away
-    journal.db.moved   the whole copy, synced. It counts as soon as journal.db is gone
+    journal.db.moved   the whole copy, synced. It counts from now on, whatever is called journal.db: nothing was
+                       recorded there since, and somebody may have put another file in its place
     journal.db.old-1   the old file, kept aside with its log; never used again. A damaged one: damaged-1
 
 The log goes after its file and before the new one comes: SQLite would play the log of the old file into the new.
@@ -65,21 +66,18 @@ def put_in_place(moving: Path, path: Path, word: str) -> Path:
     _sync(moving)
     moving.replace(_moved(path))
     sync_directory(path.parent)
-    if path.exists():  # else somebody took it away, and left its log
-        path.replace(aside)
-    sync_directory(path.parent)
-    finish(path)
+    finish(path, word)
     return aside
 
 
-def finish(path: Path) -> None:
+def finish(path: Path, word: str = WORDS[0]) -> None:
     """Finish what a power loss or an error interrupted; nothing to do otherwise."""
     moved = _moved(path)
     if not moved.exists():
         return
-    if path.exists():  # the old file still has the name, so nothing was recorded in the new one
-        moved.unlink()
-        return
+    if path.exists():  # else somebody took it away, and left its log
+        path.replace(unused(path, word))
+        sync_directory(path.parent)
     if log_of(path).exists():
         log_of(path).replace(log_of(_owner_of_log(path)))
     index_of(path).unlink(missing_ok=True)

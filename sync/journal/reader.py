@@ -35,7 +35,7 @@ class Reader:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._raw: sqlite3.Connection | None = None
-        self._moves = 0
+        self._opening = 0
 
     def close(self) -> None:
         """Let go of the file."""
@@ -98,13 +98,18 @@ class Reader:
         return rows[0][0] if rows else None
 
     def _rows(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        if self._moves != self._files.moves:
-            self.close()  # it reads the file that was left
-        if self._raw is None:
-            self._moves = self._files.moves
-            self._raw = self._files.connect_reader()
-        try:
-            return self._raw.execute(statement, tuple(parameters)).fetchall()
-        except sqlite3.Error:
-            self.close()  # a connection that failed once may fail for ever; the next question opens another
-            raise
+        while True:
+            if self._raw is None:
+                self._opening = self._files.openings
+                self._raw = self._files.connect_reader()
+            try:
+                rows = self._raw.execute(statement, tuple(parameters)).fetchall()
+            except sqlite3.Error:
+                self.close()  # a connection that failed once may fail for ever; the next question opens another
+                if self._opening == self._files.openings:
+                    raise
+            else:
+                if self._opening == self._files.openings:
+                    return rows
+                # The index of the log is shared, the log is not: what was found in one that was left is anything.
+                self.close()

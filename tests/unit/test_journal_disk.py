@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -14,7 +15,18 @@ from structlog.testing import capture_logs
 
 from sync import ids as minted
 from sync.engine import Record
-from sync.journal import Draft, Journal, JournalError, carving, inspection, mending, moving, salvage
+from sync.journal import (
+    Draft,
+    Journal,
+    JournalError,
+    carving,
+    directory,
+    files,
+    inspection,
+    mending,
+    moving,
+    salvage,
+)
 from sync.journal import journal as journal_module
 from sync.journal.ballast import BALLAST_BYTES, Ballast
 from sync.journal.condition import cannot_open, kind_of
@@ -274,6 +286,137 @@ async def test_what_lost_its_name_gets_it_back_before_it_is_let_go(
     assert await ids(await open_()) == ["a", "b"]
 
 
+async def test_what_lost_its_name_gets_it_back_when_the_journal_is_closed(open_: Any, path: Path) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    path.unlink()
+    await journal.close()
+    assert await ids(await open_()) == ["a"]
+
+
+async def test_what_lost_its_name_for_good_does_not_keep_the_journal_from_closing(
+    open_: Any, path: Path
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    path.parent.rename(path.parent.with_name("gone"))
+    with capture_logs() as said:
+        await journal.close()
+    assert "cannot get its name again" in said[-1]["event"] and journal._files._lock is None
+    path.parent.with_name("gone").rename(path.parent)
+    assert await ids(await open_()) == ["a"]
+
+
+async def test_a_log_that_lost_its_name_is_kept_as_long_as_a_reader_keeps_it_from_being_carried_over(
+    open_: Any, path: Path, never: None
+) -> None:
+    journal = await open_()
+    journal._store._raw.execute("PRAGMA busy_timeout=0")
+    await journal.append([draft("a")])
+    with contextlib.closing(
+        sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+    ) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM event").fetchall()
+        await journal.append([draft("b")])
+        path.with_name("journal.db-wal").unlink()
+        assert "took the journal's file or its log away" in await refused(journal)
+        for _ in range(4):
+            assert "another program reads the journal" in await refused(journal)
+    await journal.append([draft("c")])
+    assert await ids(journal) == ["a", "b", "c"]
+
+
+async def test_who_reads_does_not_go_on_in_a_log_that_lost_its_name(
+    open_: Any, path: Path, never: None
+) -> None:
+    journal = await open_()
+    for number in range(20):
+        await journal.append([draft(f"a{number}", 300)])
+    assert len(await journal.recent(1000)) == 20
+    path.with_name("journal.db-wal").unlink()
+    await refused(journal)
+    await journal.append([draft(f"b{number}", 300) for number in range(100)])
+    assert sum(len(batch.ids) for batch in await journal.batches(journal.incarnation, 1, 1000)) == 120
+    assert len(await journal.recent(1000)) == 120
+
+
+@pytest.mark.parametrize("error", [None, sqlite3.OperationalError("of a log that was left")])
+async def test_what_is_read_while_the_file_is_opened_anew_is_asked_again(
+    open_: Any, error: sqlite3.Error | None
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    connected = journal._files.connect_reader
+
+    class Left:
+        """A connection beside which the file is opened anew."""
+
+        def execute(self, *_: Any) -> Any:
+            journal._files.openings += 1
+            journal._files.connect_reader = connected
+            if error is not None:
+                raise error
+            return self
+
+        def fetchall(self) -> list[Any]:
+            return []
+
+        def close(self) -> None:
+            pass
+
+    journal._files.connect_reader = Left
+    assert await ids(journal) == ["a"]
+
+
+async def test_a_new_file_that_could_not_take_the_name_is_made_again_from_what_is_still_reached(
+    open_: Any, path: Path, never: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    path.unlink()
+    await refused(journal)
+    monkeypatch.setattr(moving, "put_in_place", failing(2, OSError(errno.EIO, "names"), moving.put_in_place))
+    for _ in range(2):
+        assert "names" in await refused(journal)
+    await journal.append([draft("b")])
+    assert await ids(journal) == ["a", "b"]
+
+
+async def test_a_start_that_failed_is_not_taken_for_a_log_that_somebody_took_away(
+    open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    killed = path.parent.with_name("killed")
+    shutil.copytree(path.parent, killed)
+    monkeypatch.setattr(files, "_PRAGMAS", ("journal_mode=WAL", "nothing that (it knows"))
+    with pytest.raises(JournalError, match="cannot be used"):
+        await Journal.open(killed / "journal.db", agent="dock-1", site="lej1")
+    monkeypatch.undo()
+    again = await Journal.open(killed / "journal.db", agent="dock-1", site="lej1", ballast_bytes=0)
+    assert await ids(again) == ["a"]
+    await again.close()
+
+
+async def test_the_directories_that_a_journal_makes_are_durable_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(directory, "sync_directory", synced.append)
+    directory.make_directory(tmp_path / "a" / "b")
+    directory.make_directory(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir() and synced == [tmp_path / "a", tmp_path]
+
+
+async def test_a_text_that_cannot_be_read_is_an_error_of_the_journal(open_: Any) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    journal._store._raw.execute("UPDATE event SET text = x'7bff'")
+    with pytest.raises(JournalError, match="cannot be read"):
+        await journal.recent(1)
+
+
 async def test_a_file_that_was_exchanged_is_put_aside(open_: Any, path: Path, never: None) -> None:
     journal = await open_()
     await journal.append([draft("a")])
@@ -318,8 +461,9 @@ def names(tmp_path: Path) -> Callable[..., dict[str, str]]:
     return finish
 
 
-def test_a_move_that_was_interrupted_before_the_old_file_went_is_undone(names: Any) -> None:
-    assert names(db="old", log="log", moved="new") == {"j": "old", "j-wal": "log"}
+def test_a_move_that_was_interrupted_before_the_old_file_went_is_finished(names: Any) -> None:
+    """What has the name may be somebody else's, and the copy all that is left."""
+    assert names(db="old", log="log", moved="new") == {"j": "new", "j.old-1": "old", "j.old-1-wal": "log"}
 
 
 def test_a_move_that_was_interrupted_after_that_is_finished_and_the_log_goes_with_its_file(
