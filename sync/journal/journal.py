@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from sync import ids
-from sync.engine import Record, Stream, joined
+from sync.engine import Record, joined
 from sync.journal.ballast import BALLAST_BYTES
 from sync.journal.committer import Answer, Committer, Request
 from sync.journal.condition import Condition, cannot_open
@@ -29,6 +29,7 @@ from sync.journal.reader import Reader
 from sync.journal.recorded import Draft, JournalBusy, JournalError, Recorded, rfc3339
 from sync.journal.store import Store
 from sync.messages import Batch
+from sync.stream import Stream
 
 ROWS_PER_COMMIT: Final = 2_000  # bounds how long the first of a group waits for the last
 FEW: Final = 16  # so many are never divided

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from sync import ids, messages, voids
-from sync.engine import Record, Stream
+from sync.engine import Record
 from sync.journal import layout, lives, retention
 from sync.journal.files import Files
 from sync.journal.keeping import KEEP_ROWS, Keeper, Kept
@@ -23,6 +23,7 @@ from sync.journal.layout import CONFLICT, FORMAT, OUTCOMES
 from sync.journal.lives import Life
 from sync.journal.recorded import JournalDamaged, JournalError
 from sync.messages import Event, Verdict
+from sync.stream import Stream
 
 ROWS_PER_STATEMENT: Final = 200  # longer statements gain nothing and hold the interpreter longer
 EVENTS_PER_STATEMENT: Final = 512  # SQLite takes ever longer to understand longer ones

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from central import database, streams
 from central.ledger import booking
 from central.ledger.books import Books
-from sync import engine
+from sync import engine, stream
 from sync.engine import Engine, Reenter
 from sync.journal import retention
 from sync.journal.committer import Committer
@@ -192,13 +192,13 @@ def history_change_ignored() -> Any:
 @contextmanager
 def verdicts_not_forgotten() -> Iterator[None]:
     def change(original: Any, self: Any, ack: Ack, answered: Any) -> Any:
-        with mock.patch.object(engine.Stream, "lack", lambda *_: None):
+        with mock.patch.object(stream.Stream, "lack", lambda *_: None):
             original(self, ack, answered)
         return ()
 
     with (
         _around(Engine, "_change_history", change),
-        mock.patch.object(engine.Stream, "lack_again", lambda *_: False),
+        mock.patch.object(stream.Stream, "lack_again", lambda *_: False),
     ):
         yield
 

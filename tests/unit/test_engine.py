@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync import engine as engine_module
-from sync.engine import Action, Engine, Publish, Read, Record, Reenter, Stream, Void
+from sync.engine import Action, Engine, Publish, Read, Record, Reenter, Void
 from sync.messages import Ack, Batch, Verdict, cut_batches
 from sync.ranges import Ranges
+from sync.stream import Stream
 
 A, B, C = ("a" * 32, "b" * 32, "c" * 32)
 

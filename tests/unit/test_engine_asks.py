@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
-from sync.engine import ASK_S, Action, Engine, Publish, Stream
+from sync.engine import ASK_S, Action, Engine, Publish
 from sync.messages import Ack
+from sync.stream import Stream
 
 LIFE = "a" * 32
 

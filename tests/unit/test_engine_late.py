@@ -4,8 +4,9 @@ while so much goes on that a loss is hard to notice.
 
 import pytest
 
-from sync.engine import ASK_S, PERIODIC_S, STALL_FIRST_S, Reenter, Stream
+from sync.engine import ASK_S, PERIODIC_S, STALL_FIRST_S, Reenter
 from sync.ranges import Ranges
+from sync.stream import Stream
 from tests.unit.test_engine import A, B, C, Desk, answered, online
 
 # --- while events are entered into another incarnation ------------------------------------------------

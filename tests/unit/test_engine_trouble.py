@@ -22,11 +22,11 @@ from sync.engine import (
     Read,
     Record,
     Reenter,
-    Stream,
     Void,
 )
 from sync.messages import Ack, Verdict, cut_batches
 from sync.ranges import Ranges
+from sync.stream import Stream
 from tests.unit.test_engine import A, B, C, answered, online
 
 # --- acks, one after the other --------------------------------------------------------------------------

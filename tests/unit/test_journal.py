@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from sync.engine import Record, Stream
+from sync.engine import Record
 from sync.journal import Draft, EventTooLarge, Journal, JournalBusy, JournalError
 from sync.journal import files as files_module
 from sync.journal import journal as journal_module
@@ -26,6 +26,7 @@ from sync.journal.condition import Condition
 from sync.journal.recorded import JournalDamaged
 from sync.messages import Verdict, cut_batches
 from sync.ranges import Ranges
+from sync.stream import Stream
 
 numbers = itertools.count(1)
 

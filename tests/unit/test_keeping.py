@@ -12,7 +12,7 @@ import pytest
 
 from central.streams import Greeting, judge_hello
 from sync import messages
-from sync.engine import Engine, Publish, Record, Stream
+from sync.engine import Engine, Publish, Record
 from sync.journal import Draft, Journal, JournalError, keeping, layout, lives
 from sync.journal.committer import Committer, Request
 from sync.journal.files import Files
@@ -22,6 +22,7 @@ from sync.journal.retention import MARK_S, MOST_UNANSWERED_KEPT
 from sync.journal.store import Store
 from sync.messages import Event, Hello, Verdict
 from sync.ranges import Ranges
+from sync.stream import Stream
 
 numbers = itertools.count(1)
 DAY_S = 86_400.0
