@@ -17,7 +17,7 @@ from central.database import current_history, now_us, writing
 KEEP: Final = 7  # finished backups that are counted on when nobody says otherwise: a week of nights
 KEEP_MOST: Final = 1000
 BEGUN_MOST: Final = 20  # marks that wait to be finished; the oldest is forgotten
-AT_ONCE: Final = 1000  # cursors changed in one transaction: agents wait for no more
+AT_ONCE: Final = 1000  # cursors looked at in one transaction: agents wait for no more
 
 _backup, _held, _cursor = tables.backup, tables.backup_cursor, tables.cursor
 _FINISHED: Final = _backup.c.finished_us.is_not(None)
@@ -130,13 +130,14 @@ def _changed(connection: sa.Connection) -> None:
 
 def _spread(engine: sa.Engine) -> None:
     """Write beside each cursor what every finished backup holds of it. Until a row is reached it says less: that is
-    safe. Rows are locked by key, as the ledger does.
+    safe. Rows are locked by key, as the ledger does, and some at a time: each of the transactions reads those alone.
     """
+    after, upto = sa.bindparam("after"), sa.bindparam("upto")
     finished = sa.select(_backup.c.ordinal).where(_FINISHED)
     count = sa.select(sa.func.count()).select_from(_backup).where(_FINISHED).scalar_subquery()
     least = (
         sa.select(_held.c.incarnation, sa.func.min(_held.c.acked).label("acked"))
-        .where(_held.c.backup.in_(finished))
+        .where(_held.c.backup.in_(finished), _held.c.incarnation > after, _held.c.incarnation <= upto)
         .group_by(_held.c.incarnation)
         .having(sa.func.count() == count)
         .subquery()
@@ -145,23 +146,28 @@ def _spread(engine: sa.Engine) -> None:
     query = (
         sa.select(_cursor.c.incarnation, wanted.label("backed_up"))
         .select_from(_cursor.outerjoin(least, least.c.incarnation == _cursor.c.incarnation))
-        .where(_cursor.c.backed_up != wanted, _cursor.c.incarnation > sa.bindparam("after"))
+        .where(_cursor.c.incarnation > after, _cursor.c.incarnation <= upto, _cursor.c.backed_up != wanted)
         .order_by(_cursor.c.incarnation)
-        .limit(AT_ONCE)
     )
     change = (
         sa.update(_cursor)
         .where(_cursor.c.incarnation == sa.bindparam("name"))
         .values(backed_up=sa.bindparam("held", type_=sa.BigInteger))
     )
-    after, more = "", True
+    some = sa.select(_cursor.c.incarnation).where(_cursor.c.incarnation > after)
+    some = some.order_by(_cursor.c.incarnation).limit(AT_ONCE)
+    place, more = "", True
     while more:
         with writing(engine) as connection:
-            rows = connection.execute(query, {"after": after}).all()
-            more = bool(rows)
+            names = connection.scalars(some, {"after": place}).all()
+            more = bool(names)
             if more:
-                after = rows[-1].incarnation
-                connection.execute(change, [{"name": row.incarnation, "held": row.backed_up} for row in rows])
+                reach = {"after": place, "upto": names[-1]}
+                rows = connection.execute(query, reach).all()
+                if rows:
+                    changed = [{"name": row.incarnation, "held": row.backed_up} for row in rows]
+                    connection.execute(change, changed)
+                place = names[-1]
             else:
                 _changed(connection)
 

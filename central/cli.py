@@ -193,8 +193,7 @@ def restore(config: Path, file: Path, *, replace: bool) -> int:
         process.say(str(error))
         return process.FAILED
     except sa.exc.OperationalError as error:
-        process.say(f"The database {settings.database.url} does not answer: {error.orig}")
-        return process.FAILED
+        return _away(settings.database.url, error)
     at = rfc3339(since_us)
     sys.stdout.write(at + "\n")
     process.say(
@@ -269,9 +268,16 @@ def _with_database(config: Path, work: Any) -> int:
     except (DatabaseError, copies.CopyError) as error:
         process.say(str(error))
         return process.FAILED
+    except sa.exc.OperationalError as error:
+        return _away(settings.database.url, error)
     finally:
         if engine is not None:
             engine.dispose()
+
+
+def _away(url: str, error: sa.exc.OperationalError) -> int:
+    process.say(f"The database {url} does not answer: {error.orig}")
+    return process.FAILED
 
 
 def _wrong(error: ValidationError, advice: str) -> int:

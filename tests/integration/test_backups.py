@@ -599,3 +599,22 @@ def test_a_database_that_is_away_is_named(tmp_path: Path, capsys: pytest.Capture
     config = config_of(tmp_path, f"sqlite:///{tmp_path / 'no' / 'where.db'}")
     assert cli.restore(config, file, replace=False) == 1
     assert capsys.readouterr().err
+
+
+def test_a_database_that_others_keep_locked_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'central.db'}")
+    database.migrate(engine)
+    config = config_of(tmp_path, f"sqlite:///{tmp_path / 'central.db'}")
+    finish = backups.finish
+
+    def while_it_is_locked(other: sa.Engine, mark: str, *, keep: int) -> backups.Finished:
+        with writing(engine):
+            return finish(other, mark, keep=keep)
+
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 10)
+    monkeypatch.setattr(backups, "finish", while_it_is_locked)
+    assert cli.back_up(config, tmp_path / "backup", 7) == 1
+    assert "does not answer: database is locked" in capsys.readouterr().err
+    engine.dispose()
