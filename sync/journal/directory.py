@@ -2,6 +2,8 @@
 
 import os
 from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
 
 
 def sync_directory(path: Path) -> None:
@@ -45,3 +47,8 @@ def log_of(path: Path) -> Path:
 def index_of(path: Path) -> Path:
     """The index of that log, which means nothing without the processes that use it."""
     return Path(f"{path}-shm")
+
+
+def uri_of(path: Path, mode: Literal["ro", "rwc"]) -> str:
+    """A database as SQLite is asked for it (https://www.sqlite.org/uri.html), whatever characters its name has."""
+    return f"file:{quote(str(path.absolute()))}?mode={mode}"

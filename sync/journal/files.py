@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from sync.journal import inspection, moving
 from sync.journal.ballast import BALLAST_BYTES, Ballast
-from sync.journal.directory import log_of, make_directory, sync_directory
+from sync.journal.directory import log_of, make_directory, sync_directory, uri_of
 from sync.journal.recorded import JournalDamaged, JournalError
 
 # One checkpoint per 6,000 pages (some 35,000 scans that come at once) instead of SQLite's 1,000 takes the long
@@ -86,7 +86,7 @@ class Files:
         self._make_ready()
         self.release_log()  # also when this fails: whoever opened it for writing takes the log away when it closes
         self.openings += 1
-        raw = _driver(f"file:{self.path}?mode=rwc")
+        raw = _driver(uri_of(self.path, "rwc"))
         for pragma in _PRAGMAS:
             raw.execute(f"PRAGMA {pragma}").fetchall()
         return raw
@@ -94,7 +94,7 @@ class Files:
     def connect_reader(self) -> sqlite3.Connection:
         """A connection that only reads."""
         with self._names:
-            raw = _driver(f"file:{self.path}?mode=ro")
+            raw = _driver(uri_of(self.path, "ro"))
             try:
                 raw.execute("SELECT count(*) FROM sqlite_master").fetchall()  # opens the log beside it, too
             except sqlite3.Error:
@@ -113,7 +113,7 @@ class Files:
         self._make_ready()
         # A rollback journal is left by a power loss while the file was made, before anything was recorded in it.
         if self.path.exists() and not Path(f"{self.path}-journal").exists():
-            raw = _driver(f"file:{self.path}?mode=ro")
+            raw = _driver(uri_of(self.path, "ro"))
             try:
                 inspection.inspect(raw, self.path)
             finally:

@@ -16,7 +16,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from sync.journal.directory import index_of, log_of, sync_directory, unused
+from sync.journal.directory import index_of, log_of, sync_directory, unused, uri_of
 from sync.journal.recorded import JournalDamaged
 
 WORDS: Final = ("old", "damaged")
@@ -113,7 +113,7 @@ def _sync(path: Path) -> None:
 
 
 def _compare(source: sqlite3.Connection, moving: Path) -> None:
-    made = sqlite3.connect(f"file:{moving}?mode=ro", uri=True, isolation_level=None)
+    made = sqlite3.connect(uri_of(moving, "ro"), uri=True, isolation_level=None)
     try:
         same = _totals(source) == _totals(made)
     finally:

@@ -16,7 +16,7 @@ import msgspec
 
 from sync import ids
 from sync.journal import carving, moving
-from sync.journal.directory import log_of
+from sync.journal.directory import log_of, uri_of
 from sync.journal.files import Files
 from sync.journal.layout import CONFLICT, SEQUENCE_BITS
 from sync.journal.recorded import JournalDamaged, JournalError
@@ -92,7 +92,7 @@ def _replace(files: Files, agent: str, site: str, random_bytes: ids.RandomBytes)
 
 def _look_into(path: Path) -> sqlite3.Connection:
     # Else a file that is shorter than its first page says gives nothing at all.
-    raw = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    raw = sqlite3.connect(uri_of(path, "ro"), uri=True, isolation_level=None, check_same_thread=False)
     raw.execute("PRAGMA writable_schema=ON")
     return raw
 
@@ -114,7 +114,8 @@ class _Old:
 
     def unsettled(self) -> Iterator[list[tuple[bytes, int]]]:
         """(text, recorded_ms) of what central may not have, some hundred at a time, nearly in order."""
-        safe = dict(self._try("SELECT number, safe FROM incarnation") or ())
+        stored = self._try("SELECT number, safe FROM incarnation") or ()
+        safe = {number: last for number, last in stored if isinstance(last, int)}
         newer = carving.events_behind_hole(self._path)
         for rows in self._rows():
             yield self._unsettled([newer.pop(row[0], row) for row in rows], safe)

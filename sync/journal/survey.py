@@ -13,11 +13,10 @@ from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote
 
-from sync.journal import lives, moving
+from sync.journal import inspection, lives, moving
 from sync.journal.ballast import BALLAST_BYTES, Ballast
-from sync.journal.directory import log_of
+from sync.journal.directory import log_of, uri_of
 from sync.journal.files import CHECKPOINT_PAGES
 from sync.journal.layout import FORMAT, OUTCOMES, SEQUENCE_BITS
 from sync.journal.lives import Life
@@ -227,6 +226,19 @@ class Survey:
         """Whether the file still has the name: an agent whose disk fails goes on in another."""
         return self.path.exists() and self.path.stat().st_ino == self._file
 
+    def lost(self) -> str | None:
+        """What its log lacks, if no agent uses it: SQLite shows what lies before a hole and says nothing of it."""
+        lock = self.path.with_name(f"{self.path.name}.lock")
+        if _holder(lock) is not None:
+            return None
+        log = log_of(self.path)
+        noted = lock.read_bytes() if lock.is_file() and os.access(lock, os.R_OK) else b""
+        if noted.isdigit() and _size(log) < int(noted):
+            return f"its log {log.name} is gone or cut short, and with it what was recorded last"
+        if sum(is_commit for _, is_commit, _ in inspection.frames_behind(self.path)) > 1:
+            return f"its log {log.name} has a hole in it, and what lies behind it is not shown"
+        return None
+
     def changed(self) -> int:
         """Another number means that somebody wrote into the file."""
         return int(self._raw.execute("PRAGMA data_version").fetchone()[0])
@@ -255,6 +267,11 @@ def _events_up_to(known: Sequence[Life], key: int) -> int:
     return sum(life.last for life in known if life.number < number) + (key & _SEQUENCE)
 
 
+_DAMAGED: Final = (
+    "It is damaged. Copy its directory to a safe place; the agent says at its start what can be done"
+)
+
+
 # --- opening it -----------------------------------------------------------------------------------------------
 
 
@@ -270,11 +287,14 @@ def _open(path: Path) -> sqlite3.Connection:
             f"{path}: there is no journal. An agent makes it at its first start; is this its data directory?"
         )
     try:
-        raw = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None)
+        raw = sqlite3.connect(uri_of(path, "ro"), uri=True, isolation_level=None)
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
     try:
         tables = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not tables:
+            what = f"nothing is in it: its log {log_of(path).name} is gone or has a hole"
+            raise JournalError(f"{path}: the journal cannot be read ({what}). {_DAMAGED}")
         if not tables >= {"meta", "incarnation", "event"}:
             raise JournalError(f"{path}: this is no journal, but another program's database")
         row = raw.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
@@ -304,9 +324,7 @@ def unreadable(path: Path, error: sqlite3.Error) -> JournalError:
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         advice = _as_its_user()
     elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        advice = (
-            "It is damaged. Copy its directory to a safe place; the agent says at its start what can be done"
-        )
+        advice = _DAMAGED
     else:
         advice = "Check the disk"
     return JournalError(f"{path}: the journal cannot be read ({error}). {advice}")

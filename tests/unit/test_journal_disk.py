@@ -26,6 +26,7 @@ from sync.journal import (
     mending,
     moving,
     salvage,
+    survey,
 )
 from sync.journal import journal as journal_module
 from sync.journal.ballast import BALLAST_BYTES, Ballast
@@ -284,6 +285,18 @@ async def test_what_lost_its_name_gets_it_back_before_it_is_let_go(
     assert await ids(journal) == ["a", "b"]
     await journal.close()
     assert await ids(await open_()) == ["a", "b"]
+
+
+async def test_a_directory_may_have_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "dock #1?mode=ro 100%41" / "journal.db"
+    for _ in range(2):
+        journal = await Journal.open(path, agent="dock-1", site="lej1", ballast_bytes=0)
+        await journal.append([draft("a")])
+        path.unlink()
+        await journal.close()
+    with survey.Survey(path) as look:
+        assert len(look.newest(9)) == 2
+    assert [one.name for one in tmp_path.iterdir()] == [path.parent.name]
 
 
 async def test_what_lost_its_name_gets_it_back_when_the_journal_is_closed(open_: Any, path: Path) -> None:
@@ -641,6 +654,23 @@ async def test_a_new_journal_takes_what_is_unsettled_under_its_own_ids_and_count
     journal = await open_()
     assert await ids(journal) == ["b", "c", "d", "f"] and journal.queued == 4
     assert await journal.next_connection() > max(connections)
+
+
+async def test_where_it_cannot_be_told_what_central_has_for_certain_all_is_unsettled(
+    open_: Any, path: Path
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    verdict = Verdict(sequence=1, id="a", outcome="accepted")
+    await journal.record(
+        Record(streams=((journal.incarnation, 1, 1, True),), verdicts=((journal.incarnation, verdict),))
+    )
+    await journal.close()
+    with contextlib.closing(sqlite3.connect(path)) as raw:
+        raw.executescript(NOT_NULL)
+        raw.execute("UPDATE incarnation SET safe = 'garbage'")
+        raw.commit()
+    assert replaced(path).entered == 1
 
 
 def test_a_search_behind_damage_ends_whatever_is_lost(tmp_path: Path) -> None:
