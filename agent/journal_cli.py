@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -56,10 +57,16 @@ def journal_of(config_file: Path | None, data_dir: Path | None) -> Path:
 
 
 @contextmanager
-def _looking_at(path: Path) -> Iterator[Survey]:
-    """Failures of the journal become texts for people; a reader of ours that has gone away ends us quietly."""
+def _looking_at(path: Path, *, whole: bool = False) -> Iterator[Survey]:
+    """What is lost is said, unless `whole`: then who asks says it. Failures of the journal become texts for people; a
+    reader of ours that has gone away ends us quietly.
+    """
     try:
         with Survey(path) as survey:
+            if not whole and (lost := survey.lost()):
+                process.say(
+                    f"{path}: the journal is damaged: {lost}. The agent says at its start what can be done"
+                )
             yield survey
     except JournalError as error:
         raise process.Failure(str(error)) from None
@@ -279,10 +286,11 @@ def verify(path: Path, *, as_json: bool) -> int:
     """Look through the whole journal; 1 and a list when something is wrong."""
     found: list[Fault] = []
     number = 0
-    with _looking_at(path) as survey:
+    with _looking_at(path, whole=True) as survey:
         proof = Proof(survey.connection(), _Progress())
+        lost = survey.lost()
         try:
-            for fault in proof.faults():
+            for fault in chain([Fault(lost, path.name)] if lost else [], proof.faults()):
                 number += 1
                 if number <= MOST_FOUND:
                     found.append(fault)

@@ -26,9 +26,9 @@ def main(path: Path) -> int:
         text = f"{agent.journal}: no new journal can be made ({error}). The old one is where it was. Check the disk"
         raise process.Failure(text) from None
     process.say(
-        f"{agent.journal}: a new journal begins with {done.entered} scans that were found in the damaged one."
-        f" {done.settled} more are at central for certain.\n"
-        + (f"{done.unreadable} stretches could not be read.\n" if done.unreadable else "")
+        f"{agent.journal}: a new journal begins with what was found in the damaged one and may not be at central"
+        f" (scans: {done.entered}). At central for certain: {done.settled}.\n"
+        + (f"Stretches that could not be read: {done.unreadable}.\n" if done.unreadable else "")
         + f"The damaged journal is kept: {done.aside}. Keep it until the stock is counted.\n"
         "Start the agent again."
     )

@@ -233,7 +233,7 @@ async def test_the_operator_s_word_is_a_command_that_says_what_it_did(killed: Ki
     assert (
         "is kept:" in done.stderr
         and "journal.db.damaged-1" in done.stderr
-        and "could not be read" in done.stderr
+        and "could not be read: " in done.stderr
     )
     held = await killed.held()
     assert len(held) >= len(killed.in_file) + len(killed.in_log) - 20

@@ -535,3 +535,33 @@ async def test_what_cannot_be_written_leaves_nothing_behind(
     monkeypatch.setattr(os, "link", refuse)  # as FAT does
     assert journal_cli.export(used, output=tmp_path / "x", **wishes) == 0
     assert len((tmp_path / "x").read_text().splitlines()) == 13
+
+
+async def test_a_hole_in_the_log_and_a_log_that_is_gone_are_seen_beside_what_can_be_read(
+    journal: Journal, path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SQLite shows what lies before a hole as if it were all there is."""
+    for _ in range(6):
+        await journal.append([draft()])
+    copy = tmp_path / "copy" / path.name
+    copy.parent.mkdir()
+    for end in ("", "-wal", "-shm", ".lock"):  # as whoever was killed leaves them
+        copy.with_name(path.name + end).write_bytes(path.with_name(path.name + end).read_bytes())
+    assert "sound, 6 events" in told(capsys, 0, journal_cli.verify(copy, as_json=False))[0]
+    log = copy.with_name(f"{path.name}-wal")
+    whole = log.read_bytes()
+    frame = 4096 + 24
+    hole = 32 + (len(whole.rstrip(b"\0")) // frame - 4) * frame  # some commits before the last one
+    log.write_bytes(whole[:hole] + b"\x55" * frame + whole[hole + frame :])
+    out, err = told(capsys, 1, journal_cli.verify(copy, as_json=False))
+    assert "has a hole in it" in out and "wrong" in err
+    out, err = told(capsys, 0, journal_cli.status(copy, as_json=False))
+    assert "kept" in out and "the journal is damaged: its log journal.db-wal has a hole in it" in err
+    log.unlink()
+    with pytest.raises(Failure, match=r"nothing is in it: its log journal.db-wal is gone or has a hole"):
+        journal_cli.tail(copy, number=1, follow=False, as_json=False)
+    await journal.close()
+    path.with_name(f"{path.name}.lock").write_text("4152")
+    assert "is gone or cut short" in told(capsys, 1, journal_cli.verify(path, as_json=False))[0]
+    path.with_name(f"{path.name}.lock").write_text("")
+    assert "sound, 6 events" in told(capsys, 0, journal_cli.verify(path, as_json=False))[0]
