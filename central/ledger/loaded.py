@@ -27,17 +27,17 @@ _facts = msgspec.json.Decoder(Fact)
 
 def item(row: Any) -> Item:
     """What can be counted; its GTINs are rows of their own."""
-    return Item(row.name, row.tracking, row.scale, row.provisional)
+    return Item(row.name, row.tracking, row.scale, bool(row.provisional))
 
 
 def location(row: Any) -> Location:
     """Where things can be."""
-    return Location(row.site, row.zone, row.walk_order, row.gln, row.provisional)
+    return Location(row.site, row.zone, row.walk_order, row.gln, bool(row.provisional))
 
 
 def operator(row: Any) -> Operator:
     """A person at a station."""
-    return Operator(row.name, row.badge, row.pin_hash, tuple(json.loads(row.roles)), row.provisional)
+    return Operator(row.name, row.badge, row.pin_hash, tuple(json.loads(row.roles)), bool(row.provisional))
 
 
 def unit(row: Any) -> Unit:

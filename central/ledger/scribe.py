@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 
 from central import database, tables
 from central.ledger import changes
@@ -54,9 +54,9 @@ _SET = (
 
 
 @cache
-def _insertion(table: sa.Table, columns: tuple[str, ...], conflict: str, *, postgres: bool) -> Any:
-    """The statement that inserts rows of these columns. Built once: building costs more than running it."""
-    statement = (postgresql.insert if postgres else sqlite.insert)(table)
+def _insertion(table: sa.Table, columns: tuple[str, ...], conflict: str) -> Any:
+    """The statement that inserts rows of these columns, for PostgreSQL. Built once."""
+    statement = postgresql.insert(table)
     keys = [column.name for column in table.primary_key.columns]
     if conflict == "nothing":
         return statement.on_conflict_do_nothing()
@@ -64,6 +64,22 @@ def _insertion(table: sa.Table, columns: tuple[str, ...], conflict: str, *, post
         changes = {name: statement.excluded[name] for name in columns if name not in keys}
         return statement.on_conflict_do_update(index_elements=keys, set_=changes)
     return statement
+
+
+@cache
+def _insertion_text(table: sa.Table, columns: tuple[str, ...], conflict: str) -> str:
+    """The same for SQLite, as text; see `store._text_by_keys`."""
+    keys = [column.name for column in table.primary_key.columns]
+    names = ", ".join(f'"{name}"' for name in columns)
+    places = ", ".join("?" * len(columns))
+    text = f'INSERT INTO "{table.name}" ({names}) VALUES ({places})'  # noqa: S608 (names of ours alone)
+    if conflict == "nothing":
+        return f"{text} ON CONFLICT DO NOTHING"
+    if conflict == "update":
+        target = ", ".join(f'"{name}"' for name in keys)
+        changes = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in keys)
+        return f"{text} ON CONFLICT ({target}) DO UPDATE SET {changes}"
+    return text
 
 
 class Scribe:
@@ -406,8 +422,12 @@ class Scribe:
         """Insert rows. On a row that is there: fail (""), leave it ("nothing"), or replace it ("update")."""
         if not rows:
             return
-        statement = _insertion(table, tuple(rows[0]), conflict, postgres=self.store.postgres)
-        self.store.connection.execute(statement, list(rows))
+        columns = tuple(rows[0])
+        if self.store.postgres:
+            self.store.connection.execute(_insertion(table, columns, conflict), list(rows))
+        else:
+            values = [tuple([row[name] for name in columns]) for row in rows]
+            self.store.connection.exec_driver_sql(_insertion_text(table, columns, conflict), values)
 
     def keep_answers(self, answers: Iterable[tuple[str, str, str]]) -> None:
         """(scope, body hash, answer) of the commands that came with an idempotency key."""

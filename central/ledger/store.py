@@ -39,13 +39,36 @@ def _chunks(keys: Iterable[T]) -> Iterable[list[T]]:
 
 
 @cache
-def _by_keys(table: sa.Table, columns: tuple[str, ...], *, postgres: bool, lock: bool) -> sa.Select[Any]:
-    """The rows whose `columns` are among :keys. Built once: building costs more than running it on SQLite."""
-    query = sa.select(table).where(database.among([table.c[name] for name in columns], postgres=postgres))
+def _by_keys(table: sa.Table, columns: tuple[str, ...], *, lock: bool) -> sa.Select[Any]:
+    """The rows whose `columns` are among :keys, for PostgreSQL. Built once."""
+    query = sa.select(table).where(database.among([table.c[name] for name in columns], postgres=True))
     if not lock:
         return query
     order = [sa.collate(one, "C") for one in table.primary_key.columns if isinstance(one.type, sa.Text)]
     return query.order_by(*order).with_for_update()
+
+
+@cache
+def _text_by_keys(table: sa.Table, columns: tuple[str, ...], count: int) -> str:
+    """The same for SQLite as text, for so many keys of one column, or a JSON list of rows: there it takes longer to
+    carry a statement through SQLAlchemy's layers than to run it, and a batch asks some twenty.
+    """
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
+    if len(columns) == 1:
+        where = f'"{columns[0]}" IN ({", ".join("?" * count)})'
+    else:  # see `database.among`
+        each = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(columns)))
+        several = ", ".join(f'"{name}"' for name in columns)
+        where = f"({several}) IN (SELECT {each} FROM json_each(?))"  # noqa: S608 (as below)
+    return f'SELECT {names} FROM "{table.name}" WHERE {where}'  # noqa: S608 (names of ours alone)
+
+
+def _bound(keys: list[Any]) -> tuple[Any, ...]:
+    """The keys as that statement wants them; the last one several times, so that there are few statements."""
+    if isinstance(keys[0], tuple):
+        return (json.dumps(keys),)
+    places = 1 << (len(keys) - 1).bit_length()
+    return (*keys, *keys[-1:] * (places - len(keys)))
 
 
 @cache
@@ -71,6 +94,8 @@ class Store:
     def __init__(self, connection: sa.Connection) -> None:
         self.connection = connection
         self.postgres = database.is_postgres(connection)
+        self._tasks_of: set[str] = set()
+        """Documents whose tasks were read before; on SQLite nobody has changed them since."""
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -79,8 +104,13 @@ class Store:
     ) -> Iterable[sa.Row[Any]]:
         """The rows whose `columns` are among the keys; locked in the order of their keys."""
         for chunk in _chunks(keys):
-            query = _by_keys(table, tuple(columns), postgres=self.postgres, lock=lock and self.postgres)
-            yield from self.connection.execute(query, database.keyed(chunk, postgres=self.postgres))
+            if self.postgres:
+                query = _by_keys(table, tuple(columns), lock=lock)
+                yield from self.connection.execute(query, database.keyed(chunk, postgres=True))
+            else:
+                bound = _bound(chunk)
+                text = _text_by_keys(table, tuple(columns), len(bound))
+                yield from self.connection.exec_driver_sql(text, bound)
 
     def _load(
         self,
@@ -92,7 +122,8 @@ class Store:
         lock: bool = False,
     ) -> None:
         """Load rows by their primary key; keys without a row are loaded as missing."""
-        wanted = {key: key for key in keys}  # a row's key as the named tuple that was asked for
+        # A row's key as the named tuple that was asked for. On SQLite nobody has changed what was read before.
+        wanted = {key: key for key in keys if self.postgres or key not in into}
         columns = [column.name for column in table.primary_key.columns]
         found = set()
         for row in self._rows(table, columns, wanted, lock=lock):
@@ -171,9 +202,11 @@ class Store:
 
     def _tasks(self, books: Books, touch: Touch, *, lock: bool = False) -> None:
         self._load(books.tasks, tables.task, touch.tasks, loaded.task, lock=lock)
-        for row in self._rows(
-            tables.task, ["document"], touch.worked_documents | touch.whole_documents, lock=lock
-        ):
+        documents = touch.worked_documents | touch.whole_documents
+        if not self.postgres:
+            documents -= self._tasks_of
+            self._tasks_of |= documents
+        for row in self._rows(tables.task, ["document"], documents, lock=lock):
             books.tasks.load(row.id, loaded.task(row))
             touch.tasks.add(row.id)
 

@@ -10,6 +10,7 @@ import weakref
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -36,9 +37,7 @@ class Plan:
         self.reading: list[tuple[int, Callable[[Any], Any]]] = []
         if compiled._result_columns:
             names = [column.keyname for column in compiled._result_columns]
-            made = namedtuple("Row", names, rename=True)  # type: ignore[misc] # noqa: PYI024 (named by its columns)
-            made._mapping = property(lambda row: dict(zip(names, row, strict=True)))  # type: ignore[attr-defined]
-            self.columns = made._make
+            self.columns = _row_of(tuple(names))
             for place, column in enumerate(compiled._result_columns):
                 processor = column.type._cached_result_processor(dialect, None)
                 if processor is not None:
@@ -57,6 +56,14 @@ class Plan:
             processor = self.binding.get(name)
             values.append(value if processor is None else processor(value))
         return text, values
+
+
+@cache
+def _row_of(names: tuple[str, ...]) -> Callable[[Any], Any]:
+    """What makes rows of these columns."""
+    made = namedtuple("Row", names, rename=True)  # type: ignore[misc] # noqa: PYI024 (named by its columns)
+    made._mapping = property(lambda row: dict(zip(names, row, strict=True)))  # type: ignore[attr-defined]
+    return made._make  # type: ignore[no-any-return]
 
 
 class Rows:
@@ -135,8 +142,15 @@ class FastConnection:
             rows = [(*row[:place], processor(row[place]), *row[place + 1 :]) for row in rows]
         return Rows([plan.columns(row) for row in rows])
 
-    def exec_driver_sql(self, text: str) -> Rows:
-        return Rows(self.engine.raw.execute(text).fetchall())
+    def exec_driver_sql(self, text: str, parameters: Any = ()) -> Rows:
+        if isinstance(parameters, list):
+            self.engine.raw.executemany(text, parameters)
+            return Rows([])
+        cursor = self.engine.raw.execute(text, parameters)
+        if cursor.description is None:
+            return Rows([])
+        make = _row_of(tuple(column[0] for column in cursor.description))
+        return Rows([make(row) for row in cursor])
 
     def scalar(self, statement: Any, parameters: Any = None) -> Any:
         return self.execute(statement, parameters).scalar()
