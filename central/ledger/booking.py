@@ -168,7 +168,7 @@ def _verdict(books: Books, numbers: Numbers, one: Prepared, action: str, duplica
 
 def ack_of(books: Books, incarnation: str, nonce: str | None, verdicts: list[Verdict]) -> Ack:
     """How far central has come with an incarnation. Whoever sends it grants a window by what there is to do."""
-    cursor = books.cursors.get(incarnation) or Cursor("")
+    cursor = books.cursors[incarnation]
     return Ack(
         history=books.history, nonce=nonce, incarnation=incarnation, acked=cursor.acked,
         safe=streams.safe_part(cursor.acked, cursor.backed_up, backups=books.backups),
@@ -180,7 +180,7 @@ def _look_back(books: Books, agent: str, one: Prepared, incarnation: str) -> Non
     """What event 1 says of the life before its own: was the agent cloned, or set back?"""
     previous = streams.previous_of(one.event)
     cursor = books.cursors[incarnation]
-    if previous is None or cursor.predecessor is not None or cursor.acked == 0:
+    if previous is None or cursor.predecessor is not None:
         return
     before = facts.storable(previous.incarnation)
     books.cursors.put(incarnation, replace(cursor, predecessor=before))

@@ -221,6 +221,15 @@ def test_an_agent_whose_life_before_ends_too_early_was_set_back() -> None:
     assert [noted.movement for noted in memory.books.noted] == [None]
 
 
+def test_what_the_first_event_says_is_looked_at_once() -> None:
+    memory, old, new = central(), Stream(), Stream()
+    memory.do(received(old, 3))
+    first = follows(new, old, 2)
+    memory.do(first)
+    memory.do(first)
+    assert len(alarms(memory, "agent_set_back")) == 1
+
+
 def test_a_life_before_that_central_never_heard_of_was_not_set_back() -> None:
     memory, new = central(), Stream()
     memory.do(follows(new, Stream(), 2))
