@@ -132,7 +132,7 @@ def _spread(engine: sa.Engine) -> None:
     """Write beside each cursor what every finished backup holds of it. Until a row is reached it says less: that is
     safe. Rows are locked by key, as the ledger does, and some at a time: each of the transactions reads those alone.
     """
-    after, upto = sa.bindparam("after"), sa.bindparam("upto")
+    after, upto = sa.bindparam("after", type_=sa.Text), sa.bindparam("upto", type_=sa.Text)
     finished = sa.select(_backup.c.ordinal).where(_FINISHED)
     count = sa.select(sa.func.count()).select_from(_backup).where(_FINISHED).scalar_subquery()
     least = (

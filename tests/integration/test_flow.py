@@ -336,7 +336,7 @@ async def test_answers_that_nobody_remembers_end_the_waiting_all_the_same(here: 
 # --- hellos ----------------------------------------------------------------------------------------
 
 
-async def test_a_thousand_agents_say_hello_at_once(
+async def test_hundreds_of_agents_say_hello_at_once(
     tmp_path: Any, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A broker came back: every one of them is answered, a few at a time, and events do not wait behind them."""
@@ -358,7 +358,7 @@ async def test_a_thousand_agents_say_hello_at_once(
                 at_once -= hello
 
         monkeypatch.setattr(books.ledger, "submit", counted)
-        agents = [Stream(f"agent-{number}", site=f"site-{number % 50}") for number in range(1000)]
+        agents = [Stream(f"agent-{number}", site=f"site-{number % 20}") for number in range(300)]
         taken: list[str] = []
         for stream in agents:
             payload = messages.msgspec.json.encode(hello_of(stream))
@@ -368,13 +368,13 @@ async def test_a_thousand_agents_say_hello_at_once(
                         f"tallyman/v1/agents/{stream.agent}/hello", payload, False, lambda: taken.append("")
                     )
                 )
-        assert len(taken) == 2000, "none fills the broker's queue"
+        assert len(taken) == 600, "none fills the broker's queue"
         busy = Stream("busy")
         central.publish(*received(busy, 1), agent="busy")
         await central.heard(busy, bool)
         assert listens._hellos, "it did not wait behind them"
-        await eventually_async(lambda: len({a["incarnation"] for a in central.ear.of("/acks")}) == 1001, 60)
-        assert (listens.counts["hellos"], listens.counts["overtaken"]) == (1000, 1000)
+        await eventually_async(lambda: len({a["incarnation"] for a in central.ear.of("/acks")}) == 301, 60)
+        assert (listens.counts["hellos"], listens.counts["overtaken"]) == (300, 300)
         assert most <= HELLOS_AT_ONCE
         central.ear.close()
 
