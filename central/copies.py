@@ -289,7 +289,8 @@ def beside_sqlite(file: Path, target: Path, aside: Path) -> Iterator[Path]:
     there now is kept as `aside`.
 
     Raises:
-        CopyError: it could not be brought back; what was at `target` is still there, or at `aside`.
+        CopyError: it could not be brought back; what was at `target` is still there, or only at `aside` on a file
+            system without hard links.
     """
     with _part(target) as (part, _):
         try:
@@ -316,7 +317,9 @@ def _belongs_as(part: Path, target: Path) -> None:
 
 
 def _put_aside(target: Path, aside: Path) -> None:
-    """Keep a database under another name, with its log if that cannot be worked in."""
+    """Keep a database under another name too, with its log if that cannot be worked in. It has its own name as well
+    until another takes it: a central that starts in between must find no empty place and begin a new one.
+    """
     if not target.exists():
         return
     with suppress(sqlite3.Error), closing(_open(target, "rw")) as connection:
@@ -324,7 +327,12 @@ def _put_aside(target: Path, aside: Path) -> None:
     for path in _beside(target):  # first: a log must never meet another database
         if path.exists():
             path.rename(aside.with_name(aside.name + path.name.removeprefix(target.name)))
-    target.rename(aside)
+    try:
+        aside.hardlink_to(target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without such links
+        target.rename(aside)
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------

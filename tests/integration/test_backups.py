@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import sqlite3
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -566,6 +567,42 @@ async def test_what_was_replaced_is_kept(tmp_path: Path, capsys: pytest.CaptureF
     assert await restore(config, file, replace=True) == 0
     (kept,) = tmp_path.glob("central.db.replaced-*")
     assert kept.read_bytes() == b"\x00" * 5000
+
+
+async def test_a_restore_that_is_cut_short_leaves_the_database_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A central that found nothing there would begin an empty one."""
+    path, file = tmp_path / "central.db", tmp_path / "backup"
+    config = config_of(tmp_path, f"sqlite:///{path}")
+    async with opened(f"sqlite:///{path}") as books:
+        await receive(books, Stream(), 3)
+        assert await back_up(config, file) == 0
+
+    def cut_short(_self: Path, _target: Path) -> None:
+        raise OSError("the power is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", cut_short)
+        assert await restore(config, file, replace=True) == 1
+        assert path.exists()
+
+    def not_here(_self: Path, _target: Path) -> None:
+        raise PermissionError("no such links")
+
+    monkeypatch.setattr(Path, "hardlink_to", not_here)
+    monkeypatch.setattr(cli, "datetime", Later)
+    assert await restore(config, file, replace=True) == 0
+    async with opened(f"sqlite:///{path}") as books:
+        assert books.rows(sa.select(tables.cursor.c.acked)) == [(3,)]
+
+
+class Later(datetime):
+    """Two restores within a second keep two databases, under names of their own."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> "Later":
+        return cls(2030, 1, 1, tzinfo=tz)
 
 
 async def test_a_backup_goes_back_to_its_own_kind_of_database(
