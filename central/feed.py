@@ -25,6 +25,9 @@ _log = log.get("central.feed")
 
 PAGE: Final = 500  # movements read at once
 BATCH_EVENTS: Final = 100  # CloudEvents in one message
+# Movements that are booked within so long are read and sent together: a question to the database for each commit
+# takes the processor from those who wait for verdicts.
+MOVEMENTS_EVERY_S: Final = 0.1
 STOCK_EVERY_S: Final = 1.0  # contract: at most one message per SKU and second
 STOCK_AT_ONCE: Final = 500  # SKUs told of in a second; the others wait their turn
 RETRY_S: Final = 1.0
@@ -86,7 +89,7 @@ class Feed:
     async def run(self) -> None:
         """Publish for ever. Cancel to stop."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow(self._movements, self._tell_movements, 0.0))
+            group.create_task(self._follow(self._movements, self._tell_movements, MOVEMENTS_EVERY_S))
             group.create_task(self._follow(self._stock, self._tell_stock, STOCK_EVERY_S))
 
     async def _follow(self, woken: asyncio.Event, tell: Callable[[], Any], pause_s: float) -> None:
@@ -124,10 +127,10 @@ class Feed:
             if after is None:
                 self._sent = rows[0] if rows else 0
                 return True
-            if not rows:
-                return True
             if not self._publish_movements(history, after, rows):
                 return False
+            if len(rows) < PAGE:
+                return True  # what is booked meanwhile wakes it again
 
     def _publish_movements(self, history: str, after: int, rows: list[Any]) -> bool:
         """All of these, in as few messages as they fit into."""
