@@ -84,6 +84,11 @@ def kind_of(error: BaseException, free_bytes: int) -> Kind:
     return "full" if kind == "failing" and free_bytes < NO_ROOM_BYTES else kind
 
 
+def words(error: BaseException) -> str:
+    """What the system says of it, without its number: it stands on a page."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def advice(kind: Kind) -> str:
     """What to do about it."""
     return _ADVICE[kind]
@@ -97,7 +102,7 @@ def cannot_open(path: Path, error: Exception, free_bytes: int) -> JournalError:
     if isinstance(error, JournalError):
         return error
     if kind == "damaged":
-        return JournalDamaged(f"{path}: the journal is damaged ({error}). {advice(kind)}")
+        return JournalDamaged(f"{path}: the journal is damaged ({words(error)}). {advice(kind)}")
     return JournalError(
-        f"{path}: the journal cannot be used ({error}). Nothing was changed. {_AT_START[kind]}"
+        f"{path}: the journal cannot be used ({words(error)}). Nothing was changed. {_AT_START[kind]}"
     )

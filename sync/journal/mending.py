@@ -23,7 +23,7 @@ from typing import Final
 
 import structlog
 
-from sync.journal.condition import Condition, Kind, advice, kind_of
+from sync.journal.condition import Condition, Kind, advice, kind_of, words
 from sync.journal.files import CHECKPOINT_PAGES, LOG_BYTES
 from sync.journal.recorded import JournalError
 from sync.journal.store import Store
@@ -101,7 +101,7 @@ class Mender:
         kind = self._kind(error)
         if kind == "full":
             self._release()
-        text = f"{self._store.path}: not recorded ({error}). {advice(kind)}. Then scan again"
+        text = f"{self._store.path}: not recorded ({words(error)}). {advice(kind)}. Then scan again"
         if isinstance(error, JournalError):
             text = f"{error}. Not recorded. {advice(kind)}"
         if self.condition is None or self.condition.kind != kind:

@@ -146,7 +146,8 @@ async def test_a_full_disk_gives_up_the_ballast_refuses_scans_alone_and_makes_it
     await journal.append([draft("a")])
     assert journal.condition is None and journal._files.ballast.is_there()
     free[0] = 0
-    assert "Make room" in await break_down(journal, OSError(errno.ENOSPC, "No space left on device"))
+    said = await break_down(journal, OSError(errno.ENOSPC, "No space left on device"))
+    assert "(No space left on device). Make room" in said, "its number is not for people"
     assert not journal._files.ballast.is_there()
     await eventually_async(lambda: "are kept for what central says" in journal.condition.text)
     assert journal.condition.kind == "full" and journal.condition.refuses
@@ -392,6 +393,25 @@ async def test_a_new_file_that_could_not_take_the_name_is_made_again_from_what_i
     monkeypatch.setattr(moving, "put_in_place", failing(2, OSError(errno.EIO, "names"), moving.put_in_place))
     for _ in range(2):
         assert "names" in await refused(journal)
+    await journal.append([draft("b")])
+    assert await ids(journal) == ["a", "b"]
+
+
+async def test_no_empty_file_takes_the_place_of_one_that_went_while_it_was_not_open(
+    open_: Any, path: Path, never: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    await break_down(journal, OSError(errno.EIO, "Input/output error"))
+    monkeypatch.setattr(files, "_settle_log", failing(1, OSError(errno.EIO, "log"), files._settle_log))
+    assert "log" in await refused(journal)
+    elsewhere = path.parent.with_name("elsewhere")
+    path.parent.rename(elsewhere)
+    path.parent.mkdir()
+    await refused(journal)
+    assert journal.condition.kind == "missing" and not path.exists()
+    path.parent.rmdir()
+    elsewhere.rename(path.parent)
     await journal.append([draft("b")])
     assert await ids(journal) == ["a", "b"]
 
