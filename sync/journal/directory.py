@@ -49,6 +49,6 @@ def index_of(path: Path) -> Path:
     return Path(f"{path}-shm")
 
 
-def uri_of(path: Path, mode: Literal["ro", "rwc"]) -> str:
+def uri_of(path: Path, mode: Literal["ro", "rw", "rwc"]) -> str:
     """A database as SQLite is asked for it (https://www.sqlite.org/uri.html), whatever characters its name has."""
     return f"file:{quote(str(path.absolute()))}?mode={mode}"

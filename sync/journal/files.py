@@ -54,6 +54,8 @@ class Files:
         self._names = threading.Lock()
         """Held while names change, and while a file is opened by its name."""
         self._used: tuple[int, int] | None = None
+        self._is_made = False
+        """It was in use already, so when it is away no other one is made in its place."""
 
     def lock(self) -> None:
         """Keep every other agent out, until `unlock` or the end of the process. Makes the directory.
@@ -86,7 +88,7 @@ class Files:
         self._make_ready()
         self.release_log()  # also when this fails: whoever opened it for writing takes the log away when it closes
         self.openings += 1
-        raw = _driver(uri_of(self.path, "rwc"))
+        raw = _driver(uri_of(self.path, "rw" if self._is_made else "rwc"))
         for pragma in _PRAGMAS:
             raw.execute(f"PRAGMA {pragma}").fetchall()
         return raw
@@ -134,7 +136,7 @@ class Files:
         """
         _grow(log_of(self.path), LOG_BYTES)
         sync_directory(self.path.parent)
-        self._used = self._found()
+        self._used, self._is_made = self._found(), True
         self._note(str(LOG_BYTES))
 
     def release_log(self) -> None:

@@ -162,6 +162,13 @@ async def test_a_full_disk_gives_up_the_ballast_refuses_scans_alone_and_makes_it
     assert await ids(journal) == ["a", "b"] and journal._files.ballast.is_there()
 
 
+async def test_a_full_disk_without_a_ballast_is_said_and_mended_too(open_: Any, never: None) -> None:
+    journal = await open_(ballast_bytes=0)
+    assert "Make room" in await break_down(journal, OSError(errno.ENOSPC, "No space left on device"))
+    await journal.append([draft("a")])
+    assert await ids(journal) == ["a"] and journal.condition is None
+
+
 async def test_room_inside_the_file_is_room_too(
     open_: Any, monkeypatch: pytest.MonkeyPatch, at_once: None
 ) -> None:
