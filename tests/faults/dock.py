@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.faults.nursery import START_S, Nursery
+from tests.faults.nursery import START_S, Nursery, Ward
 from tests.support.networks import Network
 from tests.support.programs import free_port, tail
 from tests.support.wait import eventually_async
@@ -75,7 +75,7 @@ _hands = count()
 _decode = msgspec.json.Decoder(Page).decode
 
 
-class Dock:
+class Dock(Ward):
     """One agent, its scanner and its page. `start`, `scan`, `kill`, `start` …; `close` at the end.
 
     Args:
@@ -146,33 +146,10 @@ class Dock:
             constants=constants, **how,
         )  # fmt: skip
 
-    @property
-    def alive(self) -> bool:
-        """Whether the program runs."""
-        return self.pid is not None and self.nursery.is_alive(self.pid)
-
-    def signal(self, number: signal.Signals) -> None:
-        """To the program."""
-        assert self.pid is not None
-        self.nursery.signal(self.pid, number)
-
-    async def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
-        self.signal(signal.SIGKILL)
-        await self.ended()
-
     async def stop(self) -> None:
         """SIGTERM; it ends well."""
         self.signal(signal.SIGTERM)
         assert await self.ended() == 0, tail(self.log)
-
-    async def ended(self) -> int:
-        """Wait until the program is gone; its exit status, negative for the signal."""
-        pid = self.pid
-        assert pid is not None
-        await eventually_async(lambda: not self.alive, OUTCOME_S, f"{self.agent} ends")
-        self.pid = None
-        return self.nursery.ended[pid]
 
     async def close(self) -> None:
         """End the program, however it is, and let go of its scanner and page."""

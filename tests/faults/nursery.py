@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.support.programs import tail
 from tests.support.shim import preloaded
+from tests.support.wait import eventually_async
 
 ROOT = Path(__file__).parents[2]
 START_S = 60.0  # two cores that are busy with other tests
@@ -86,3 +88,34 @@ class Nursery:
                 self._started.append(told["started"])
             elif "ended" in told:
                 self.ended[told["ended"]] = told["status"]
+
+
+class Ward:
+    """A program that a nursery starts, kills and buries."""
+
+    nursery: Nursery
+    log: Path
+    pid: int | None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the program runs."""
+        return self.pid is not None and self.nursery.is_alive(self.pid)
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the program."""
+        assert self.pid is not None
+        self.nursery.signal(self.pid, number)
+
+    async def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.signal(signal.SIGKILL)
+        await self.ended()
+
+    async def ended(self) -> int:
+        """Wait until the program is gone; its exit status, negative for the signal."""
+        pid = self.pid
+        assert pid is not None
+        await eventually_async(lambda: not self.alive, START_S, f"the program ends:\n{tail(self.log)}")
+        self.pid = None
+        return self.nursery.ended[pid]

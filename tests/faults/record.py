@@ -20,7 +20,7 @@ from central.ledger.commands import PutItem, PutLocation
 from central.ledger.service import Ledger
 from sync.messages import Gtin
 from tests.faults.dock import GTIN, QUICK, Dock
-from tests.faults.nursery import START_S, Nursery
+from tests.faults.nursery import START_S, Nursery, Ward
 from tests.support.networks import Network
 from tests.support.programs import free_port, tail
 from tests.support.wait import eventually_async
@@ -103,7 +103,7 @@ def complaints(books: Books, docks: Iterable[Dock], *, lost: Iterable[str] = ())
     return found
 
 
-class Central:
+class Central(Ward):
     """`tallyman central` as a process on a database of its own.
 
     Args:
@@ -163,29 +163,6 @@ class Central:
             except OSError:
                 return False
         return True
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs."""
-        return self.pid is not None and self.nursery.is_alive(self.pid)
-
-    def signal(self, number: signal.Signals) -> None:
-        """To the program."""
-        assert self.pid is not None
-        self.nursery.signal(self.pid, number)
-
-    async def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
-        self.signal(signal.SIGKILL)
-        await self.ended()
-
-    async def ended(self) -> int:
-        """Wait until it is gone; its exit status, negative for the signal."""
-        pid = self.pid
-        assert pid is not None
-        await eventually_async(lambda: not self.alive, START_S, f"central ends:\n{tail(self.log)}")
-        self.pid = None
-        return self.nursery.ended[pid]
 
     async def close(self) -> None:
         """End it, however it is."""
