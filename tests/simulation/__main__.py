@@ -41,7 +41,10 @@ def _options() -> argparse.Namespace:
     one.add_argument("--scans", type=int)
     one.add_argument("--mistake", choices=sorted(mistakes.MISTAKES), help="with this mistake planted")
     one.add_argument("--shrink", action="store_true", help="look for less that fails the same way")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.seeds < 1:
+        parser.error("--seeds: at least 1, or nothing is shown")
+    return options
 
 
 def _one(options: argparse.Namespace) -> int:

@@ -130,7 +130,7 @@ class Promises(Watch):
         for event in body:
             place = (incarnation, int(event["sequence"]))
             # What was called safe and lost with an unrecorded copy may be let go of while it is sent again.
-            let_go = self.lossy and event["id"] in machine.pruned
+            let_go = self.lossy and (event["id"] in machine.pruned or machine.may_have_pruned)
             if durable.get(place[1]) != event["id"] and not let_go:
                 raise Violation(
                     f"{machine.name} sent {event['id']}, which is not durable in its place {place}"
