@@ -67,7 +67,7 @@ async def central(database_url: str, broker: Broker) -> AsyncIterator[Central]:
         consumer = Consumer(books.ledger, Settings(broker.url))
         running = asyncio.create_task(consumer.run())
         ear = await Ear(broker.port, *HEARD).ready()
-        await eventually_async(lambda: consumer.online, 10)
+        await eventually_async(lambda: consumer.online, 30)
         try:
             yield Central(books, consumer, ear)
         finally:
