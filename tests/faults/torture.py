@@ -153,10 +153,15 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.faults.torture", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--agent-kills", type=int, default=1000)
-    parser.add_argument("--central-kills", type=int, default=200)
+    parser.add_argument("--agent-kills", type=int, default=1000, help="how many, in all (1000)")
+    parser.add_argument("--central-kills", type=int, default=200, help="how many (200)")
     parser.add_argument("--agents", type=int, default=4, help="how many die beside one another")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=random.SystemRandom().randrange(10**6),
+        help="of the moments; left out: any",
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="fail if the kills take longer")
     parser.add_argument("--tell-s", type=float, default=10.0, help="how often to say how far it is")
     parser.add_argument(
