@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mutmut.mutation.diff_apply import get_diff_for_mutant
+
 LISTED: Final = Path(__file__).parent / "equivalent.toml"
 MOST_SURVIVORS: Final = 0.05
 SURVIVED: Final = ("survived", "no tests")
@@ -66,7 +68,12 @@ def main() -> int:
     unlisted = {name: change for name, change in survivors.items() if change not in listed}
     for name, change in unlisted.items():
         print(f"\n{name}\n  where = {change.where!r}\n  was = {change.was!r}\n  now = {change.now!r}")
-    gone = sorted(one.where for one in listed - set(survivors.values())) if not asked.patterns else []
+    rooms = {_place(name)[0] for name in results}
+    gone = sorted(
+        one.where
+        for one in listed - set(survivors.values())
+        if not asked.patterns and any(one.where.startswith(f"{room}.") for room in rooms)
+    )
     for where in gone:
         print(f"\nlisted in {LISTED.name} and no survivor any more: {where}")
     _show_rooms(results)
@@ -93,9 +100,7 @@ def _results() -> dict[str, str]:
 def _show_rooms(results: dict[str, str]) -> None:
     rooms: dict[str, Counter[str]] = defaultdict(Counter)
     for name, status in results.items():
-        match = _NAME.fullmatch(name)
-        assert match is not None, name
-        rooms[match.group("module")][status] += 1
+        rooms[_place(name)[0]][status] += 1
     rooms["all"] = Counter(results.values())
     print(f"\n{'':32} changes  survived")
     for room, counted in rooms.items():
@@ -106,17 +111,22 @@ def _show_rooms(results: dict[str, str]) -> None:
         print(f"{room:32} {changes:7}  {survived:4} {survived / changes:6.1%}   ({others})")
 
 
+def _place(name: str) -> tuple[str, str]:
+    """(module, class and function) of a change, from mutmut's name for it."""
+    match = _NAME.fullmatch(name)
+    assert match is not None, name
+    return match.group("module"), ".".join(part for part in match.group("owner", "function") if part)
+
+
 def _change(name: str) -> Change:
-    shown = subprocess.run([MUTMUT, "show", name], check=True, capture_output=True, text=True).stdout
+    module, function = _place(name)
+    shown = get_diff_for_mutant(name, path=module.replace(".", "/") + ".py")
     lines = [line for line in shown.splitlines() if not line.startswith(("---", "+++"))]
 
     def side(sign: str) -> str:
         return "\n".join(line[1:].strip() for line in lines if line.startswith(sign))
 
-    match = _NAME.fullmatch(name)
-    assert match is not None, name
-    where = ".".join(part for part in match.group("module", "owner", "function") if part)
-    return Change(where, side("-"), side("+"))
+    return Change(f"{module}.{function}", side("-"), side("+"))
 
 
 def _listed() -> list[dict[str, str]]:
