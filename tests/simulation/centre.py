@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,7 @@ EVENTS_AT_ONCE: Final = 300  # in one transaction, as in the ledger's settings
 MOST_INBOX: Final = 50
 RETRY_S: Final = 0.5
 START_DAY: Final = 2_461_365.5  # 2026-11-21 as a Julian day: the database's clock when a run begins
+PAGE_BYTES: Final = 1024  # small, for a backup copies all of them
 SKUS: Final = ("SKU-1", "SKU-2")
 PLACES: Final = ("DOCK", "BIN-1", "BIN-2")
 
@@ -57,7 +59,7 @@ def template() -> bytes:
         engine.dispose()
         narrow = Path(folder) / "narrow.db"
         raw = sqlite3.connect(f"{folder}/wide.db", isolation_level=None)
-        raw.execute("PRAGMA page_size=1024")
+        raw.execute(f"PRAGMA page_size={PAGE_BYTES}")
         raw.execute("VACUUM INTO ?", (str(narrow),))
         raw.close()
         return narrow.read_bytes()
@@ -98,7 +100,17 @@ def connection() -> _Connection:
     """A new one."""
     raw = sqlite3.connect(":memory:", isolation_level=None, factory=_Connection)
     raw.create_function("julianday", 1, lambda _when: raw.day)
+    raw.execute(f"PRAGMA page_size={PAGE_BYTES}")
     return raw
+
+
+def load(raw: sqlite3.Connection, image: bytes) -> None:
+    """Put that database in the place of what the connection holds. (`deserialize` in the midst of a connection's life
+    crashes SQLite 3.40.1 later.)
+    """
+    with closing(sqlite3.connect(":memory:")) as copy:
+        copy.deserialize(image)
+        copy.backup(raw)
 
 
 @cache
@@ -136,7 +148,7 @@ class Centre:
         if self.raw.in_transaction:
             self.raw.execute("ROLLBACK")
         self.raw.armed = None
-        self.raw.deserialize(template())
+        load(self.raw, template())
         if not self.world.scenario.backups:
             self.backup()
 
@@ -184,7 +196,7 @@ class Centre:
         for worker in self.workers:
             worker.end()
         self.raw.armed = None
-        self.raw.deserialize(backup.image)
+        load(self.raw, backup.image)
         self.backups = self.backups[: self.backups.index(backup) + 1]
         self.world.promises.restored(backup, told=told)
         if told:

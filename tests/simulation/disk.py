@@ -19,16 +19,21 @@ class Crash(BaseException):
     """The program ends here, in the middle of what it does."""
 
 
+def _connection(image: bytes | None) -> sqlite3.Connection:
+    raw = sqlite3.connect(":memory:", isolation_level=None)
+    if image is None:
+        raw.execute("PRAGMA user_version=1")  # without any page there is nothing to copy
+    else:
+        raw.deserialize(image)
+    return raw
+
+
 class Disk:
     """One disk. `armed` is what happens at the next commit."""
 
     def __init__(self, dice: random.Random, image: bytes | None = None) -> None:
         self.dice = dice
-        self.raw = sqlite3.connect(":memory:", isolation_level=None)
-        if image is not None:
-            self.raw.deserialize(image)
-        else:
-            self.raw.execute("PRAGMA user_version=1")  # without any page there is nothing to copy
+        self.raw = _connection(image)
         self.survives: bytes | None = None
         """What a power cut would leave; None: all that can be read."""
         self.armed: str | None = None
@@ -51,14 +56,14 @@ class Disk:
         """The machine is gone, and what had not reached the disk."""
         self.kill()
         if self.survives is not None:
-            self.raw.deserialize(self.survives)
+            self.raw = _connection(self.survives)
             self.survives = None
 
     def set_back(self, image: bytes) -> None:
         """The disk as it was."""
         self.kill()
         self.survives = None
-        self.raw.deserialize(image)
+        self.raw = _connection(image)
 
     def write_again(self) -> None:
         """All that can be read is written once more, and synced."""

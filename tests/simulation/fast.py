@@ -69,8 +69,8 @@ def _row_of(names: tuple[str, ...]) -> Callable[[Any], Any]:
 class Rows:
     """What a statement gave back."""
 
-    def __init__(self, rows: list[Any]) -> None:
-        self.rows = rows
+    def __init__(self, rows: list[Any], rowcount: int = -1) -> None:
+        self.rows, self.rowcount = rows, rowcount
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.rows)
@@ -128,15 +128,16 @@ class FastConnection:
         many = isinstance(parameters, list)
         columns = tuple(parameters[0]) if many and parameters else ()
         plan = self.engine.plan(statement, columns)
-        if plan is None:
-            return self.engine.slow.execute(statement, parameters)
+        if plan is None:  # no cursor stays open: the database under it may be exchanged
+            result = self.engine.slow.execute(statement, parameters)
+            return Rows(list(result.all()) if result.returns_rows else [], result.rowcount)
         if many:
             bound = [plan.bound(one) for one in parameters]
             cursor = self.engine.raw.executemany(bound[0][0], [values for _, values in bound])
         else:
             cursor = self.engine.raw.execute(*plan.bound(parameters or {}))
         if plan.columns is None:
-            return Rows([])
+            return Rows([], cursor.rowcount)
         rows = cursor.fetchall()
         for place, processor in plan.reading:
             rows = [(*row[:place], processor(row[place]), *row[place + 1 :]) for row in rows]

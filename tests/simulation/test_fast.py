@@ -38,7 +38,7 @@ def test_a_run_is_the_same_with_sqlalchemys_own_connection(
 
 def test_a_statement_that_changes_between_two_calls_is_not_taken_for_the_one_before() -> None:
     engine = centre._engine()
-    engine.raw.deserialize(centre.template())
+    centre.load(engine.raw, centre.template())
     connection = engine.connect()
     for text in ("SKU-1", "SKU-2", "SKU-1"):
         query = sa.select(sa.literal(text))
@@ -47,7 +47,7 @@ def test_a_statement_that_changes_between_two_calls_is_not_taken_for_the_one_bef
 
 def test_what_fails_at_the_commit_is_not_there_or_is_there_as_it_was_armed() -> None:
     engine = centre._engine()
-    engine.raw.deserialize(centre.template())
+    centre.load(engine.raw, centre.template())
     engine.raw.is_ledger = True
     for armed, there in (("fails", 0), ("half", 1)):
         engine.raw.armed = armed
