@@ -24,7 +24,7 @@ from sync.engine import (
     Reenter,
     Void,
 )
-from sync.messages import Ack, Verdict, cut_batches
+from sync.messages import BATCH_EVENTS, Ack, Verdict, cut_batches
 from sync.ranges import Ranges
 from sync.stream import Stream
 from tests.unit.test_engine import A, B, C, answered, online
@@ -88,6 +88,25 @@ def test_a_hello_that_nobody_answers_is_repeated_with_its_nonce_however_much_wai
     for _ in range(40):
         desk.tick(0.5)
     assert desk.hellos() > 3 and desk.hello()["nonce"] == "n1"
+
+
+def test_what_changes_while_events_are_read_costs_none_of_those_that_follow() -> None:
+    """Some were let go of meanwhile, or the window has become narrower: the rest still needs its verdicts."""
+    many = 3 * BATCH_EVENTS
+    for meanwhile in ("pruned", "narrowed", "narrowed by one"):
+        desk = answered()
+        desk.hold_reads = True
+        desk.append(A, many)
+        asked = desk.held[0]
+        batches, sent = desk.lookup(asked), len(desk.batches())
+        if meanwhile == "pruned":
+            desk.engine.pruned(A, 3)
+        else:
+            desk.ack(A, window=BATCH_EVENTS + (1 if meanwhile == "narrowed" else -1))
+        desk.do(desk.engine.read(asked, batches))
+        kept = 3 if meanwhile == "pruned" else 1
+        assert desk.engine.streams[A].lacking == Ranges([(kept, many)]), meanwhile
+        assert len(desk.batches()) - sent == {"pruned": 2, "narrowed": 1, "narrowed by one": 0}[meanwhile]
 
 
 @pytest.mark.parametrize(
