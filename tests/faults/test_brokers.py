@@ -84,8 +84,8 @@ async def test_a_broker_that_forgot_the_agents_session_loses_verdicts_and_they_a
     async with warehouse(nursery, tmp_path, forgetful.url) as (central, [dock]):
         for _ in range(3):
             await dock.scan(10)
-            await dock.kill()  # with answers on their way to it
             await eventually_async(lambda: len(central.books().events) >= len(dock.ok) - 10, 20)
+            await dock.kill()  # with answers on their way to it
             await dock.start()
         await dock.scan(1)
         await healed(central, [dock])
