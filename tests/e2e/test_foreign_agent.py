@@ -49,7 +49,8 @@ def hand(broker, central, request) -> Iterator[Hand]:
     hand.stop()
     for kind, messages in (("ack", hand.acks), ("reference", hand.reference), ("tasks", hand.tasks)):
         for message in messages:
-            jsonschema.validate(message, SCHEMAS[kind])
+            schema = "reference-delta" if message.get("kind") == "delta" else kind
+            jsonschema.validate(message, SCHEMAS[schema])
 
 
 @pytest.fixture
