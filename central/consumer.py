@@ -8,10 +8,11 @@ messages or HELLOS_WAITING agents one is dropped, and its agent sends it again; 
 """
 
 import asyncio
+import contextlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -168,14 +169,27 @@ class Consumer:
         self, agent: str, message: Incoming, work: Callable[[str, Incoming], Coroutine[Any, Any, None]]
     ) -> None:
         """Whatever one message does to us, the next is heard."""
+        with self._outlived(
+            "a message could not be worked on", message.acknowledge, agent=agent, topic=message.topic
+        ):
+            try:
+                await work(agent, message)
+            except Unreadable as error:
+                self._malformed(message, agent, str(error))
+
+    @contextlib.contextmanager
+    def _outlived(
+        self, what: str, then: Callable[[], None] = lambda: None, **about: str | None
+    ) -> Iterator[None]:
+        """A bug in what is done must not stop the consumer: the agent sends again what has no verdict, and repeats a
+        hello that is not answered.
+        """
         try:
-            await work(agent, message)
-        except Unreadable as error:
-            self._malformed(message, agent, str(error))
-        except Exception:  # noqa: BLE001 (a bug must not stop the consumer; the agent sends again what has no verdict)
+            yield
+        except Exception:  # noqa: BLE001 (as it says above)
             self.counts["failed"] += 1
-            _log.exception("a message could not be worked on", agent=agent, topic=message.topic)
-            message.acknowledge()
+            _log.exception(what, **about)
+            then()
 
     def _malformed(self, message: Incoming, agent: str, reason: str) -> None:
         self.counts["malformed"] += 1
@@ -221,14 +235,11 @@ class Consumer:
         """
         if ack.incarnation is None:
             return
-        try:
+        with self._outlived("a parked batch could not be booked", incarnation=ack.incarnation):
             while ready := self._parking.ready(ack.incarnation, history=ack.history, acked=ack.acked):
                 for batch in ready:
                     ack = await self._book(batch)
                     self._answers.send(batch.agent, ack)
-        except Exception:  # noqa: BLE001 (as for a message)
-            self.counts["failed"] += 1
-            _log.exception("a parked batch could not be booked", incarnation=ack.incarnation)
 
     async def _try_parked(self) -> None:
         """Another worker may have closed a gap: what is parked is tried again, until it is too old."""
@@ -243,16 +254,14 @@ class Consumer:
             await asyncio.gather(*(self._try(batch) for batch in batches))
 
     async def _try(self, batch: BookBatch) -> None:
-        try:
+        """It is dropped when it is too old, and its agent sends it again."""
+        with self._outlived("a parked batch could not be booked", agent=batch.agent):
             ack = await self._book(batch)
             if above_gap(batch, ack.acked):
                 self._parking.passed(batch.events[0].incarnation, history=ack.history, acked=ack.acked)
                 return
             self._answers.send(batch.agent, ack)
             await self._go_on(ack)
-        except Exception:  # noqa: BLE001 (as for a message: it is dropped when it is too old, and its agent sends it again)
-            self.counts["failed"] += 1
-            _log.exception("a parked batch could not be booked", agent=batch.agent)
 
     async def _unreadable(self, agent: str, message: Incoming, reason: str) -> None:
         """Name the message by its hash, so that its sender can send its events singly."""
@@ -305,11 +314,8 @@ class Consumer:
                 await self._hello_came.wait()
                 continue
             agent = next(iter(self._hellos))
-            try:
+            with self._outlived("a hello could not be answered", agent=agent):
                 await self._hello(agent, self._hellos.pop(agent))
-            except Exception:  # noqa: BLE001 (as for a message: its agent repeats it)
-                self.counts["failed"] += 1
-                _log.exception("a hello could not be answered", agent=agent)
 
     async def _hello(self, agent: str, hello: Hello) -> None:
         self.counts["hellos"] += 1
