@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import uvloop
 
@@ -34,6 +35,7 @@ ECHOES = 400
 START_S = 20.0
 
 OnVerdict = Callable[[Verdict], None]
+AGENT: Final = "bench"
 
 
 def run(directory: Path) -> Iterator[Figure]:
@@ -137,9 +139,26 @@ async def _echo_rate(url: str) -> float:
         return BACKLOG / 10 / (time.perf_counter() - start)
 
 
+def uplink_of(journal: Journal, url: str, on_verdict: OnVerdict) -> Uplink:
+    """An agent's uplink without an agent: nobody looks at what comes but at verdicts."""
+    return Uplink(
+        journal,
+        Settings(url),
+        agent=AGENT,
+        site="bench",
+        software="bench",
+        devices=list,
+        reference_version=lambda: None,
+        on_verdict=on_verdict,
+        on_reference=lambda _: None,
+        on_tasks=lambda _: None,
+        on_change=lambda: None,
+    )
+
+
 async def _scan(folder: Path, url: str) -> tuple[dict[int, list[float]], float]:
     """(rate → seconds from each scan to its verdict, events per second of a backlog drained)."""
-    journal = await Journal.open(folder / "journal.db", agent="bench", site="bench")
+    journal = await Journal.open(folder / "journal.db", agent=AGENT, site="bench")
     begun: dict[str, float] = {}
     waits: list[float] = []
     settled = asyncio.Event()
@@ -151,19 +170,7 @@ async def _scan(folder: Path, url: str) -> tuple[dict[int, list[float]], float]:
         if not begun:
             settled.set()
 
-    uplink = Uplink(
-        journal,
-        Settings(url),
-        agent="bench",
-        site="bench",
-        software="bench",
-        devices=list,
-        reference_version=lambda: None,
-        on_verdict=on_verdict,
-        on_reference=lambda _: None,
-        on_tasks=lambda _: None,
-        on_change=lambda: None,
-    )
+    uplink = uplink_of(journal, url, on_verdict)
     running = asyncio.create_task(uplink.run())
     while not uplink.online:
         await asyncio.sleep(0.05)

@@ -25,8 +25,6 @@ from sync import messages
 from sync.journal import Journal
 from sync.journal.recorded import Recorded
 from sync.messages import Verdict
-from sync.mqtt import Settings
-from sync.uplink import Uplink
 
 BACKLOG: Final = 1_000_000
 SLICES: Final = 10  # the rate is the median of so many parts of the backlog, for the machine is never quiet
@@ -34,7 +32,6 @@ FILL: Final = 1_000  # events of one call while the backlog is made
 BATCH: Final = 100  # events in one of the limit's messages
 RATE_PER_S: Final = 1_000  # scans, while their verdicts are waited for
 SECONDS: Final = 10
-AGENT: Final = "bench"
 SAMPLE_S: Final = 0.1
 
 
@@ -51,7 +48,7 @@ def run(directory: Path) -> Iterator[Figure]:
 
 async def _drain(folder: Path) -> list[Figure]:
     async with _broker(folder) as port, _counterpart(folder, port):
-        journal = await Journal.open(folder / "journal.db", agent=AGENT, site="bench")
+        journal = await Journal.open(folder / "journal.db", agent=end_to_end.AGENT, site="bench")
         await _fill(journal)
         texts = [row[2] for row in await journal.read(journal.incarnation, 1, BATCH)]
         size = BACKLOG * len(texts[-1])
@@ -98,7 +95,7 @@ async def _drained(journal: Journal, port: int) -> tuple[list[float], list[float
         if settled == BACKLOG:
             done.set()
 
-    uplink = _uplink(journal, f"mqtt://127.0.0.1:{port}", on_verdict)
+    uplink = end_to_end.uplink_of(journal, f"mqtt://127.0.0.1:{port}", on_verdict)
     times.append(time.perf_counter())
     running = asyncio.create_task(uplink.run())
     await asyncio.wait_for(done.wait(), 600)
@@ -116,7 +113,7 @@ def _resident_mib() -> float:
 
 def _bare_rate(port: int, payload: bytes) -> float:
     """Events a second, of `payload` over and over, through the broker to the counterpart, by C libmosquitto."""
-    wanted, topic = BACKLOG // SLICES // BATCH, messages.agent_topic(AGENT, "events").encode()
+    wanted, topic = BACKLOG // SLICES // BATCH, messages.agent_topic(end_to_end.AGENT, "events").encode()
     client = mosquitto.Client(port, "limit")
     start = time.perf_counter()
     for _ in range(wanted):
@@ -150,14 +147,14 @@ async def _paced(folder: Path) -> list[Figure]:
 
 async def _scan(folder: Path, url: str) -> list[float]:
     """Seconds from each scan to its verdict. Scans come when they come, whatever became of the one before."""
-    journal = await Journal.open(folder / "journal.db", agent=AGENT, site="bench")
+    journal = await Journal.open(folder / "journal.db", agent=end_to_end.AGENT, site="bench")
     begun: dict[str, float] = {}
     waits: list[float] = []
 
     def on_verdict(verdict: Verdict) -> None:
         waits.append(time.perf_counter() - begun.pop(verdict.id))
 
-    uplink = _uplink(journal, url, on_verdict)
+    uplink = end_to_end.uplink_of(journal, url, on_verdict)
     running = asyncio.create_task(uplink.run())
     await end_to_end.until(lambda: uplink.online)
     appends: set[asyncio.Future[list[Recorded]]] = set()
@@ -181,22 +178,6 @@ async def _scan(folder: Path, url: str) -> list[float]:
 # --- the programs --------------------------------------------------------------------------------------------------
 
 
-def _uplink(journal: Journal, url: str, on_verdict: "end_to_end.OnVerdict") -> Uplink:
-    return Uplink(
-        journal,
-        Settings(url),
-        agent=AGENT,
-        site="bench",
-        software="bench",
-        devices=list,
-        reference_version=lambda: None,
-        on_verdict=on_verdict,
-        on_reference=lambda _: None,
-        on_tasks=lambda _: None,
-        on_change=lambda: None,
-    )
-
-
 @contextlib.asynccontextmanager
 async def _broker(folder: Path) -> AsyncIterator[int]:
     port = end_to_end.free_port()
@@ -216,7 +197,7 @@ async def _broker(folder: Path) -> AsyncIterator[int]:
 async def _counterpart(folder: Path, port: int) -> AsyncIterator[None]:
     window = 1_000  # as our central grants it
     command = [
-        sys.executable, "-m", "benchmarks.counterpart", str(port), AGENT, str(window),
+        sys.executable, "-m", "benchmarks.counterpart", str(port), end_to_end.AGENT, str(window),
     ]  # fmt: skip
     with (folder / "counterpart.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
