@@ -274,6 +274,10 @@ class Engine:
             stream.safe = min(ack.safe, ack.acked)  # it can only keep what it has
         self.window = ack.window
         verdicts = stream.asked_for(ack.verdicts)
+        if forked := ack.problem == "fork" and not stream.left:
+            # What is in conflict is entered elsewhere. Until it was, also by the next life of this agent, it lacks a
+            # verdict.
+            verdicts = [verdict for verdict in verdicts if verdict.outcome != "conflict"]
         stream.settle([verdict.sequence for verdict in verdicts])
         if moved or verdicts:
             self._moved_at, self._stall_s = now, STALL_FIRST_S
@@ -287,12 +291,11 @@ class Engine:
                     verdicts=tuple(zip(repeat(stream.incarnation), verdicts, strict=False)),
                 )
             )
-        forked = ack.problem == "fork" and stream.incarnation == self.current
         holes = (stream.left and stream.lacking) or any(self.streams[name].left for name, _ in forget)
         if forked or holes:
             self._reentering = True
             left = (one.incarnation for one in self.streams.values() if one.left)
-            return [*actions, Reenter(self.current if forked else next(left))]  # the current one has no holes
+            return [*actions, Reenter(stream.incarnation if forked else next(left))]
         return actions + self._send()
 
     def voided(self, incarnation: str, sequence: int) -> list[Action]:

@@ -308,9 +308,9 @@ class Uplink:
             self._do(engine.voided(action.incarnation, action.sequence))
         else:
             why = (
-                "another process used it: is this agent's journal a copy?"
-                if action.incarnation == engine.current
-                else "it was left before, and central would wait for what is no longer in it"
+                "it was left before, and central would wait for what is no longer in it"
+                if engine.streams[action.incarnation].left
+                else "another process used it: is this agent's journal a copy?"
             )
             log.warning("events are entered into another incarnation", of=action.incarnation, reason=why)
             await self._records.join()  # what is settled stays behind

@@ -229,7 +229,7 @@ class Journal:
         await self._ask(lambda: self._store.void(incarnation, sequence))
 
     async def reenter(self, incarnation: str) -> list[Stream]:
-        """Leave a forked incarnation for a new one, with all that is unsettled; see `Store.reenter`."""
+        """Leave a forked incarnation, with all that is unsettled; see `Store.reenter`."""
         return await self._ask(lambda: self._store.reenter(incarnation), alone=True)
 
     async def keep(self, *, retention_s: float, keep_newest: int) -> Kept:

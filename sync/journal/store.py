@@ -374,16 +374,17 @@ class Store:
         self._raw.execute("UPDATE event SET text = ? WHERE key = ?", (void, key))
 
     def reenter(self, incarnation: str) -> list[Stream]:
-        """Begin a new incarnation and enter into it, under their own ids, the events of the forked one that are
-        above `safe`, lack a verdict or are `conflict`. Of those that were left before, enter what lacks a verdict
-        again. Asked again for the same one, it changes nothing.
+        """Leave a forked incarnation, the current one for a new one: its events that are above `safe`, lack a verdict
+        or are `conflict` are entered into the current one, under their own ids. Of those that were left before, enter
+        what lacks a verdict again. Asked again for the same one, it changes nothing.
         """
         left = [life for life in self._lives.values() if life.left]
-        if incarnation == self.incarnation:
-            life = self._life
+        life = self._lives[incarnation]
+        if not life.left:
             life.left = True
-            lives.save_last(self._raw, life)
-            self._begin_incarnation()
+            if life is self._life:
+                lives.save_last(self._raw, life)
+                self._begin_incarnation()
             unsettled = [life.safe, life.settled, *([life.conflict_from - 1] if life.conflict_from else [])]
             which = f"outcome IS NULL OR outcome = {CONFLICT} OR key > {life.base + life.safe}"
             life.conflict_from = 0  # what comes to be in conflict later stays there

@@ -92,8 +92,10 @@ class Desk:
         members.setdefault("window", 1000)
         members.setdefault("nonce", None)
         verdicts = [
-            Verdict(sequence=sequence, id=id_, outcome="accepted", movement=sequence)
-            for sequence, id_ in members.pop("verdicts", [])
+            Verdict(
+                sequence=sequence, id=id_, outcome=outcome[0] if outcome else "accepted", movement=sequence
+            )
+            for sequence, id_, *outcome in members.pop("verdicts", [])
         ]
         self.do(
             self.engine.received_ack(
@@ -527,8 +529,8 @@ def test_names_of_messages_are_forgotten_when_they_are_settled(monkeypatch: pyte
 def test_a_fork_of_the_current_incarnation_is_left_for_a_new_one() -> None:
     desk = answered(Stream(A, last=1, acked=1), Stream(B))
     desk.append(B, 2)
-    desk.ack(A, 1, problem="fork")
-    assert desk.others == [], "of a past incarnation it means nothing"
+    desk.ack(C, 1, problem="fork")
+    assert desk.others == [], "of an incarnation that is not kept it means nothing"
     desk.ack(B, 2, problem="fork", verdicts=[(1, "b1")])
     desk.ack(B, 2, problem="fork")
     assert desk.others == [Reenter(B)]
@@ -545,6 +547,24 @@ def test_a_fork_of_the_current_incarnation_is_left_for_a_new_one() -> None:
     assert desk.batches()[1:] == [[1]]
     desk.ack(C, 1, verdicts=[(1, "b2")])
     assert desk.engine.queued == 0
+
+
+def test_a_fork_of_a_past_incarnation_is_left_for_the_current_one() -> None:
+    """The agent died before it could enter elsewhere what was in conflict, or heard of it only in its next life."""
+    desk = answered(Stream(A, last=2, acked=1, lacking=Ranges([(2, 2)])), Stream(B, last=1, acked=1))
+    desk.ack(A, 2, problem="fork", verdicts=[(2, "a2", "conflict")])
+    assert desk.others == [Reenter(A)]
+    assert all(record.verdicts == () for record in desk.records), (
+        "until it stands elsewhere it lacks a verdict"
+    )
+    left = Stream(A, last=2, acked=2, left=True, lacking=Ranges())
+    desk.rows[(B, 2)] = text(B, 2, "a2")
+    desk.do(desk.engine.reentered([left, Stream(B, last=2, lacking=Ranges([(2, 2)]))], desk.now))
+    desk.answer(A, 2), desk.answer(B, 1)
+    desk.others.clear()
+    desk.ack(A, 2, problem="fork")
+    assert desk.others == [], "of one that was left it means nothing"
+    assert desk.batches()[-1] == [2]
 
 
 def test_an_incarnation_left_for_another_is_listed_only_while_it_holds_something() -> None:

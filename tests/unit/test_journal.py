@@ -268,6 +268,33 @@ async def test_reentering_moves_what_is_unsettled_under_its_own_ids(opened, tmp_
     assert (recorded.incarnation, recorded.sequence) == (new, 5)
 
 
+async def test_a_past_incarnation_is_left_for_the_current_one(opened, tmp_path: Path) -> None:
+    journal = await opened()
+    old = journal.incarnation
+    await journal.append([draft(id_) for id_ in "abc"])
+    await journal.record(
+        Record(
+            streams=((old, 1, 1, True),), verdicts=((old, Verdict(sequence=1, id="a", outcome="accepted")),)
+        )
+    )
+    await journal.close()
+    journal = await opened()
+    await journal.append([draft("d")])
+    new = journal.incarnation
+    for _ in range(2):  # asked again, nothing changes
+        streams = await journal.reenter(old)
+        assert [(one.incarnation, one.left, list(one.lacking)) for one in streams] == [
+            (old, True, []),
+            (new, False, [(1, 3)]),
+        ]
+        assert [(e["incarnation"], e["id"], int(e["sequence"])) for e in texts(tmp_path / "journal.db")] == [
+            (old, "a", 1),
+            (new, "d", 1),
+            (new, "b", 2),
+            (new, "c", 3),
+        ]
+
+
 async def test_what_lacks_a_verdict_again_in_a_left_incarnation_is_entered_too(
     opened, tmp_path: Path
 ) -> None:

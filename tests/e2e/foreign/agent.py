@@ -33,6 +33,7 @@ class Life:
     acked: int = 0
     safe: int = 0
     answered: bool = False  # in this history
+    left: bool = False  # its unsettled events were entered into another
 
 
 @dataclass
@@ -294,7 +295,7 @@ class Agent:
             self.journal.verdicts[verdict["id"]] = verdict
             self.in_flight.pop(verdict["id"], None)
             self.moved()
-        if ack.get("problem") == "fork" and life is self.life:
+        if ack.get("problem") == "fork" and not life.left:
             self.fork(life)
 
     def moved(self) -> None:
@@ -338,7 +339,9 @@ class Agent:
             if sequence > old.safe
             or self.journal.verdicts.get(event["id"], {}).get("outcome", "conflict") == "conflict"
         ]
-        self.new_life()
+        old.left = True
+        if old is self.life:
+            self.new_life()
         for sequence in again:
             event = old.events.pop(sequence)
             self.journal.verdicts.pop(event["id"], None)
