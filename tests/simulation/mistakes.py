@@ -35,16 +35,18 @@ class Mistake:
     what: str
     plant: Planted
     from_seed: int = 0
+    shows_as: str = "Violation"
+    """The error that it ends in: a promise is seen to be broken, unless the product itself stops before."""
 
 
 MISTAKES: dict[str, Mistake] = {}
 
 
-def mistake(what: str, from_seed: int = 0) -> Callable[[Planted], Planted]:
+def mistake(what: str, from_seed: int = 0, shows_as: str = "Violation") -> Callable[[Planted], Planted]:
     """Put it into the table under the function's name."""
 
     def put(plant: Planted) -> Planted:
-        MISTAKES[plant.__name__] = Mistake(what, plant, from_seed)
+        MISTAKES[plant.__name__] = Mistake(what, plant, from_seed, shows_as)
         return plant
 
     return put
@@ -268,7 +270,8 @@ def fork_not_told() -> Any:
     return _judged(lambda original, *args: replace(original(*args), forked=False))
 
 
-@mistake("who holds a place is not looked at", from_seed=9)
+# The database holds this promise too: each place is unique, so the transaction fails before anybody could see it.
+@mistake("who holds a place is not looked at", from_seed=9, shows_as="IntegrityError")
 def holders_ignored() -> Any:
     return _judged(lambda original, acked, holders, known, events: original(acked, {}, known, events))
 

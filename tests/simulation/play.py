@@ -31,6 +31,13 @@ class Outcome:
         return " ".join(word for word in words if word)
 
     @property
+    def error(self) -> str:
+        """What ended it: `Violation` for a broken promise, another name for an error of the product or of the
+        simulation; empty when every promise was kept.
+        """
+        return self.wrong.partition(":")[0]
+
+    @property
     def kind(self) -> str:
         """What went wrong, without the names of this run."""
         return re.sub(r"\b[0-9a-f]{6,}\b|\d+|'[^']*'", "#", self.wrong.split(":")[0])[:60]

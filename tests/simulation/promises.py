@@ -105,8 +105,9 @@ class Promises(Watch):
         if ack.problem == "unreadable" or ack.incarnation not in engine.streams:
             return
         if ack.history == engine.history or fresh:
-            if ack.problem == "fork" and ack.incarnation == engine.current:
-                self._forks_told.append((process, engine.current))
+            told = engine.streams[ack.incarnation]
+            if ack.problem == "fork" and not told.left:
+                self._forks_told.append((process, told.incarnation))
             speaking.granted = ack.window
             for verdict in ack.verdicts:
                 speaking.unanswered.discard((ack.incarnation, verdict.sequence))
@@ -203,13 +204,15 @@ class Promises(Watch):
             if (wrong := self._unsettled_at(machine, machine.process)) is not None:
                 return wrong
         for process, incarnation in self._forks_told:
-            if process.alive and process.engine.current == incarnation:
-                return f"{process.machine.name} was told of a fork, and goes on in {incarnation[:6]}"
+            stream = process.engine.streams.get(incarnation)
+            if process.alive and stream is not None and not stream.left:
+                return f"{process.machine.name} was told of a fork, and did not leave {incarnation[:6]}"
         for machine, lives in self._set_back:
             for incarnation, last in lives.items():
                 noticed = any((kind, incarnation) in self.time.alarms for kind in CLONE_ALARMS)
                 noticed = noticed or ("two_connections", machine.agent) in self.time.alarms
-                if centre.acked(incarnation) > last and not noticed and not self._may_come_late():
+                came_late = (incarnation, last) in self.nothing_above
+                if centre.acked(incarnation) > last and not noticed and not came_late:
                     return f"{machine.name} was set back in {incarnation[:6]} to {last}, and nobody noticed"
         return None
 
@@ -231,8 +234,9 @@ class Promises(Watch):
             if row.outcome is None:
                 return f"{machine.name} has no verdict on {name}"
             if row.outcome == "conflict":
-                if name not in time.aside and name not in time.movements:
-                    return f"{name} was a conflict, and central kept nothing of it"
+                # No content changes here, so only its place was taken, and it was to be entered elsewhere.
+                if name not in time.movements and not (self.lossy and name in time.aside):
+                    return f"{name} is in conflict, and was not booked in any other place"
             elif name not in time.movements:
                 # A copy of this agent took its place, or had let go of it; central has written that down.
                 if self.lossy and (name in time.aside or time.is_lost(row.incarnation, row.sequence)):
@@ -241,14 +245,6 @@ class Promises(Watch):
             elif time.movements[name] != (row.outcome, row.movement) and not self._may_differ():
                 return f"{name} is {time.movements[name]} at central, {(row.outcome, row.movement)} at {machine.name}"
         return None
-
-    def _may_come_late(self) -> bool:
-        """Whether something may have been booked that was sent before an agent was set back, and came after the hello
-        that would have shown it. It is booked once; nobody hears of the set-back.
-        """
-        noise = self.world.scenario.noise
-        late = noise["delay"] or noise["duplicate"] or noise["reorder"] or self.world.scenario.persistent
-        return bool(late or self.world.counts["unparked"])
 
     def _may_differ(self) -> bool:
         """Whether a verdict may be one of a central that is gone: it went back unnoticed, or to a copy that nobody

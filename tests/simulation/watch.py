@@ -86,6 +86,10 @@ class Watch:
         self.restored_once = False
         self.doubtful: set[str] = set()
         """Histories that central went back in without noticing: what they said is not held against each other."""
+        self.nothing_above: set[tuple[str, int]] = set()
+        """Ends of past incarnations above which central had nothing when a hello told of them. What was sent before
+        the agent was set back may come later still: it is booked once, and nobody hears of the set-back.
+        """
         self._given: dict[tuple[str, str, int, str], tuple[str, int | None]] = {}
 
     def restored(self, backup: "Backup", *, told: bool) -> None:
@@ -250,6 +254,8 @@ class Watch:
             if is_back and ("agent_set_back", listed.incarnation) not in time.alarms:
                 name = listed.incarnation[:6]
                 raise Violation(f"{hello.agent} was set back in {name}, and there is no alarm")
+            if not is_back:
+                self.nothing_above.add((listed.incarnation, listed.last_sequence))
         if acks[0].history == hello.history:
             for listed in hello.incarnations:
                 if listed.acked > time.acked.get(listed.incarnation, 0):
