@@ -442,13 +442,14 @@ class Engine:
         return self._send()
 
     def _forget_batches(self) -> None:
-        """Keep the names of messages that may still be called unreadable, and a bound on them."""
-        lacking = {name: stream.lacking for name, stream in self.streams.items()}
+        """Keep the names of messages that may still be called unreadable, and a bound on them. Central has read those
+        whose last event has its verdict.
+        """
         if len(self._batches) > READ_EVENTS:
             self._batches = {
-                payload: place
-                for payload, place in self._batches.items()
-                if place[1] in lacking[place[0]] or place[2] in lacking[place[0]]
+                payload: (incarnation, first, last)
+                for payload, (incarnation, first, last) in self._batches.items()
+                if last in self.streams[incarnation].lacking
             }
         while len(self._batches) > MOST_IN_FLIGHT:
             del self._batches[next(iter(self._batches))]

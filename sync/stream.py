@@ -95,9 +95,8 @@ class Stream:
         """These neighbouring sequences need nothing more; none of them when `last` is below `first`."""
         self.lacking.remove(first, last)
         self.todo.remove(first, last)
-        deque(
-            map(self.ids.pop, range(first, last + 1), repeat(None)), maxlen=0
-        )  # a loop that is not Python's
+        # A loop that is not Python's.
+        deque(map(self.ids.pop, range(first, last + 1), repeat(None)), maxlen=0)
         if self.single or self.voided:
             settled = range(first, last + 1)
             self.single.difference_update(settled)
