@@ -157,13 +157,12 @@ def _judge_receipt(
         return max(0, totals.received - totals.ordered) if expects else 0
 
     was, now = over(old, before), over(new, after)
-    key = key_of(*line)
     if now > was:
         detail = f"{line.document} expects {after.ordered} of {line.sku}, {after.received} were received"
         return [
-            Open("over_received", key, detail, line.sku, line.site, None, after.ordered, after.received)
+            Open("over_received", key_of(*line), detail, line.sku, line.site, None, after.ordered, after.received)
         ]  # fmt: skip
-    return [Close("over_received", key)] if was > 0 and now == 0 else []
+    return [Close("over_received", key_of(*line))] if was > 0 and now == 0 else []
 
 
 def _judge_picks(
@@ -176,11 +175,12 @@ def _judge_picks(
         return max(0, totals.picked - totals.ordered) if asks else 0
 
     was, now = over(old, before), over(new, after)
-    key = key_of(*line)
     if now > was:
         detail = f"{line.document} asks for {after.ordered} of {line.sku}, {after.picked} were picked"
-        return [Open("over_picked", key, detail, line.sku, line.site, None, after.ordered, after.picked)]
-    return [Close("over_picked", key)] if was > 0 and now == 0 else []
+        return [
+            Open("over_picked", key_of(*line), detail, line.sku, line.site, None, after.ordered, after.picked)
+        ]  # fmt: skip
+    return [Close("over_picked", key_of(*line))] if was > 0 and now == 0 else []
 
 
 def _book_physical(books: Books, physical: Counter[Account], judged: list[Open | Close]) -> list[Entry]:
@@ -204,12 +204,12 @@ def _book_physical(books: Books, physical: Counter[Account], judged: list[Open |
     for place, was in before.items():
         site, sku, location, state = place
         now = sum((books.bins.get(place) or {}).values())
-        key = key_of(site, location, sku, state)
         if now < min(was, 0):
             detail = f"{state} of {sku} at {location} is {-now} below zero"
+            key = key_of(site, location, sku, state)
             judged.append(Open("owed", key, detail, sku, site, location, 0, now))
         elif was < 0 <= now:
-            judged.append(Close("owed", key))
+            judged.append(Close("owed", key_of(site, location, sku, state)))
     return entries
 
 
@@ -243,12 +243,12 @@ def _book_promises(
         _check(max(map(abs, now)), shelf)
         assert now.reserved >= 0 and now.committed >= 0, f"a promise of {shelf} is below zero: {now}"
         books.promises.put(shelf, now)
-        key = key_of(*shelf)
         if now.free < min(was.free, 0):
             detail = f"{-now.free} of {shelf.sku} at {shelf.site} were promised and are gone"
+            key = key_of(*shelf)
             judged.append(Open("overpromised", key, detail, shelf.sku, shelf.site, None, 0, now.free))
         elif was.free < 0 <= now.free:
-            judged.append(Close("overpromised", key))
+            judged.append(Close("overpromised", key_of(*shelf)))
     return entries
 
 

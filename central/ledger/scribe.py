@@ -68,7 +68,7 @@ def _insertion(table: sa.Table, columns: tuple[str, ...], conflict: str) -> Any:
 
 @cache
 def _insertion_text(table: sa.Table, columns: tuple[str, ...], conflict: str) -> str:
-    """The same for SQLite, as text; see `store._text_by_keys`."""
+    """The same for SQLite, as text; see `database.directly`."""
     keys = [column.name for column in table.primary_key.columns]
     names = ", ".join(f'"{name}"' for name in columns)
     places = ", ".join("?" * len(columns))
@@ -405,7 +405,7 @@ class Scribe:
     # --- statements ------------------------------------------------------------------------------
 
     def _count(self, name: str, by: int) -> int:
-        return int(self.store.connection.execute(_COUNT, {"counted": name, "by": by}).scalar_one())
+        return int(database.ask(self.store.connection, _COUNT, {"counted": name, "by": by})[0][0])
 
     def _save(
         self, table: sa.Table, rows: "Rows[Any, Any]", make: Callable[[Any, Any], dict[str, Any]]
@@ -427,7 +427,7 @@ class Scribe:
             self.store.connection.execute(_insertion(table, columns, conflict), list(rows))
         else:
             values = [tuple([row[name] for name in columns]) for row in rows]
-            self.store.connection.exec_driver_sql(_insertion_text(table, columns, conflict), values)
+            database.directly(self.store.connection, _insertion_text(table, columns, conflict), values)
 
     def keep_answers(self, answers: Iterable[tuple[str, str, str]]) -> None:
         """(scope, body hash, answer) of the commands that came with an idempotency key."""
@@ -446,6 +446,8 @@ class Scribe:
 
 def _by_key(table: sa.Table, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """In lock order."""
+    if len(rows) < 2:
+        return rows
     keys = [column.name for column in table.primary_key.columns]
     return sorted(rows, key=lambda row: [row[name] for name in keys])
 

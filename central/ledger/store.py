@@ -7,8 +7,10 @@ was looked for is inserted, never replaced: if another worker was faster, the tr
 
 import json
 import zlib
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -50,9 +52,7 @@ def _by_keys(table: sa.Table, columns: tuple[str, ...], *, lock: bool) -> sa.Sel
 
 @cache
 def _text_by_keys(table: sa.Table, columns: tuple[str, ...], count: int) -> str:
-    """The same for SQLite as text, for so many keys of one column, or a JSON list of rows: there it takes longer to
-    carry a statement through SQLAlchemy's layers than to run it, and a batch asks some twenty.
-    """
+    """The same for SQLite, for so many keys of one column, or a JSON list of rows; see `database.directly`."""
     names = ", ".join(f'"{column.name}"' for column in table.columns)
     if len(columns) == 1:
         where = f'"{columns[0]}" IN ({", ".join("?" * count)})'
@@ -61,6 +61,21 @@ def _text_by_keys(table: sa.Table, columns: tuple[str, ...], count: int) -> str:
         several = ", ".join(f'"{name}"' for name in columns)
         where = f"({several}) IN (SELECT {each} FROM json_each(?))"  # noqa: S608 (as below)
     return f'SELECT {names} FROM "{table.name}" WHERE {where}'  # noqa: S608 (names of ours alone)
+
+
+@cache
+def _row_of(table: sa.Table) -> Callable[[Iterable[Any]], Any]:
+    """What names the values of a row."""
+    names = [column.name for column in table.columns]
+    made: Any = namedtuple("made", names)  # type: ignore[misc] # noqa: PYI024 (its names are the table's)
+    return made._make
+
+
+@cache
+def _key_of(table: sa.Table) -> tuple[tuple[str, ...], Callable[[Any], Any]]:
+    """The columns of the primary key, and what takes it out of a row."""
+    places = [place for place, column in enumerate(table.columns) if column.primary_key]
+    return tuple(column.name for column in table.primary_key.columns), itemgetter(*places)
 
 
 def _bound(keys: list[Any]) -> tuple[Any, ...]:
@@ -101,7 +116,7 @@ class Store:
 
     def _rows(
         self, table: sa.Table, columns: Sequence[str], keys: Iterable[Any], *, lock: bool = False
-    ) -> Iterable[sa.Row[Any]]:
+    ) -> Iterable[Any]:
         """The rows whose `columns` are among the keys; locked in the order of their keys."""
         for chunk in _chunks(keys):
             if self.postgres:
@@ -110,7 +125,7 @@ class Store:
             else:
                 bound = _bound(chunk)
                 text = _text_by_keys(table, tuple(columns), len(bound))
-                yield from self.connection.exec_driver_sql(text, bound)
+                yield from map(_row_of(table), database.directly(self.connection, text, bound))
 
     def _load(
         self,
@@ -124,10 +139,12 @@ class Store:
         """Load rows by their primary key; keys without a row are loaded as missing."""
         # A row's key as the named tuple that was asked for. On SQLite nobody has changed what was read before.
         wanted = {key: key for key in keys if self.postgres or key not in into}
-        columns = [column.name for column in table.primary_key.columns]
+        if not wanted:
+            return
+        columns, key_of = _key_of(table)
         found = set()
         for row in self._rows(table, columns, wanted, lock=lock):
-            key = row[0] if len(columns) == 1 else tuple(row._mapping[name] for name in columns)
+            key = key_of(row)
             found.add(key)
             into.load(wanted[key], make(row))
         for key in wanted.keys() - found:
@@ -277,10 +294,9 @@ class Store:
         self._load(books.reservations, tables.reservation, touch.reservations, loaded.reservation, lock=True)
         for chunk in _chunks(touch.shelves):
             keys = database.keyed(chunk, postgres=self.postgres)
-            found = self.connection.execute(
-                _overdue_of(postgres=self.postgres), {**keys, "now": books.now_us}
-            )
-            for row in found:
+            overdue = _overdue_of(postgres=self.postgres)
+            found = database.ask(self.connection, overdue, {**keys, "now": books.now_us})
+            for row in map(_row_of(tables.reservation), found):
                 books.reservations.load(row.id, loaded.reservation(row))
 
     def _bins(self, books: Books, touch: Touch) -> None:
@@ -338,10 +354,10 @@ class Store:
         return database.among(columns, postgres=self.postgres)
 
     def _history(self, books: Books) -> None:
-        known = self.connection.execute(_HISTORIES).all()
-        books.history = books.history_found = known[-1].id
-        books.histories = frozenset(row.id for row in known)
-        books.backups = known[-1].backups
+        known = database.ask(self.connection, _HISTORIES, {})
+        books.history = books.history_found = known[-1][0]
+        books.histories = frozenset(name for name, _ in known)
+        books.backups = bool(known[-1][1])
 
     def alone_with(self, history: str) -> None:
         """A history may begin after this one: nobody else begins one at the same time, or has begun one meanwhile."""

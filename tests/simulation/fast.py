@@ -153,6 +153,16 @@ class FastConnection:
         make = _row_of(tuple(column[0] for column in cursor.description))
         return Rows([make(row) for row in cursor])
 
+    @property
+    def connection(self) -> "FastConnection":
+        """The pool's connection, as far as the ledger asks for it."""
+        return self
+
+    @property
+    def driver_connection(self) -> sqlite3.Connection:
+        """The driver's own."""
+        return self.engine.raw
+
     def scalar(self, statement: Any, parameters: Any = None) -> Any:
         return self.execute(statement, parameters).scalar()
 
