@@ -290,6 +290,35 @@ def test_when_nothing_moves_for_five_seconds_a_new_hello_doubling_and_everything
     assert desk.hellos() == hellos + 1, "what moved resets the wait"
 
 
+def test_central_that_comes_further_has_moved_though_its_verdicts_are_lost() -> None:
+    desk = answered()
+    desk.append(A, 2)
+    desk.tick(4.5)
+    desk.ack(A, 1)
+    desk.tick(4.5)
+    assert desk.hellos() == 0
+    desk.tick(0.5)
+    assert desk.hellos() == 1
+
+
+def test_the_answer_to_a_periodic_hello_moves_nothing() -> None:
+    desk = answered()
+    desk.tick(268)
+    desk.append(A, 1)
+    desk.tick(2)
+    desk.answer(A)
+    assert desk.hellos() == 1
+    desk.tick(3)
+    assert desk.hellos() == 2, "five seconds after the event was sent"
+
+
+def test_an_answer_that_says_nothing_new_is_not_written_down() -> None:
+    desk = answered(Stream(A, last=3, acked=1, safe=1, lacking=Ranges([(2, 3)])))
+    desk.tick(300)
+    desk.answer(A, 1)
+    assert desk.hellos() == 1 and desk.records == []
+
+
 def test_a_stall_is_also_noticed_with_window_zero() -> None:
     desk = online(Stream(A, last=1, lacking=Ranges([(1, 1)])))
     desk.answer(A, window=0)
@@ -443,6 +472,13 @@ def test_one_nonce_changes_the_history_once() -> None:
     assert desk.engine.history == "H1" and desk.hellos() == 2
     desk.answer(A, history="H2")
     assert desk.engine.history == "H2"
+
+
+def test_of_two_verdicts_on_one_place_that_counts_which_names_its_event() -> None:
+    desk = answered()
+    desk.append(A, 1)
+    desk.ack(A, 1, verdicts=[(1, "of another"), (1, "a1")])
+    assert [verdict.id for _, verdict in desk.records[-1].verdicts] == ["a1"]
 
 
 def test_an_ack_of_an_incarnation_that_is_not_ours_changes_nothing() -> None:
