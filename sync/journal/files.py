@@ -11,6 +11,8 @@ What stands in the file is `store.py`'s. A store asks its `Files` for a connecti
 so that a simulation can give it one that lives in memory and loses what a disk would lose.
 """
 
+import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
@@ -33,6 +35,9 @@ CHECKPOINT_PAGES: Final = 6_000
 LOG_BYTES: Final = 24 * 1024 * 1024
 CHUNK_BYTES: Final = 1024 * 1024  # of the log, when it is written again
 SMALLEST_BYTES: Final = 512  # the smallest page (https://www.sqlite.org/fileformat2.html#pages)
+# What the lock's file says while an agent uses the journal: a number, so many bytes its log has at least.
+WITHOUT_LOG: Final = "0"
+NOT_IN_USE: Final = ""
 
 _PRAGMAS: Final = (
     "journal_mode=WAL",
@@ -53,7 +58,10 @@ class Files:
         self._lock: int | None = None
         self._names = threading.Lock()
         """Held while names change, and while a file is opened by its name."""
+        self._file: int | None = None
+        """The inode of the file, while a connection that writes is open."""
         self._used: tuple[int, int] | None = None
+        """… and that of its log, while what was told may stand there alone."""
         self._is_made = False
         """It was in use already, so when it is away no other one is made in its place."""
 
@@ -73,8 +81,11 @@ class Files:
             raise JournalError(f"{self.path}: {error.strerror}. Make the data directory writable") from error
 
     def unlock(self) -> None:
-        """Let others in."""
+        """Let others in. A file that was used and is not there now is missed by whoever comes next."""
         if self._lock is not None:
+            if self._is_made and _size(self.path):
+                with contextlib.suppress(OSError):  # it stays noted as used, which matters only if it goes
+                    self._note(NOT_IN_USE)
             os.close(self._lock)
             self._lock = None
 
@@ -86,11 +97,13 @@ class Files:
             sqlite3.Error, OSError: the file cannot be used.
         """
         self._make_ready()
+        self._is_made = self._is_made or (_size(self.path) > 0 and not self._is_being_made())
         self.release_log()  # also when this fails: whoever opened it for writing takes the log away when it closes
         self.openings += 1
         raw = _driver(uri_of(self.path, "rw" if self._is_made else "rwc"))
         for pragma in _PRAGMAS:
             raw.execute(f"PRAGMA {pragma}").fetchall()
+        self._file = self.path.stat().st_ino
         return raw
 
     def connect_reader(self) -> sqlite3.Connection:
@@ -113,46 +126,60 @@ class Files:
             sqlite3.Error, OSError: the file cannot be used.
         """
         self._make_ready()
-        # A rollback journal is left by a power loss while the file was made, before anything was recorded in it.
-        if self.path.exists() and not Path(f"{self.path}-journal").exists():
+        if self.path.exists() and not self._is_being_made():
             raw = _driver(uri_of(self.path, "ro"))
             try:
                 inspection.inspect(raw, self.path)
             finally:
                 raw.close()
 
+    def _is_being_made(self) -> bool:
+        """A rollback journal is left by a power loss while the file was made, before anything was recorded in it."""
+        return Path(f"{self.path}-journal").exists()
+
     def _make_ready(self) -> None:
-        self._used = None
         with self._names:
             moving.finish(self.path)
         self._refuse_remains()
-        self._refuse_lost_log()
+        self._refuse_lost()
         _settle_log(log_of(self.path))
 
     def prepare_log(self) -> None:
         """Give the write-ahead log its length in advance, and make the names in the directory durable. SQLite reads
         a log up to its first invalid frame, and zeros are none
         (https://www.sqlite.org/fileformat2.html#the_write_ahead_log).
+
+        Raises:
+            JournalError: the file has lost its name since it was opened.
+            OSError: the disk does not take it, or the log is gone.
         """
         _grow(log_of(self.path), LOG_BYTES)
         sync_directory(self.path.parent)
-        self._used, self._is_made = self._found(), True
+        found = self._found()
+        if found is None or not self.is_named():
+            raise JournalError(f"{self.path}: somebody took the journal's file away while it was opened")
+        self._used, self._is_made = found, True
         self._note(str(LOG_BYTES))
 
     def release_log(self) -> None:
-        """The log is about to be carried into the file and taken away: from now on it may be gone."""
+        """The log is about to be carried into the file: from now on it may be gone, and the file may not."""
         self._used = None
-        self._note("")
+        self._note_without_log()
+
+    def let_go(self) -> None:
+        """The connection that writes is about to be closed, and the last one takes the log away."""
+        self._file = None
+        self.release_log()
 
     def is_in_place(self) -> bool:
         """Whether what is written still has its names, as far as it had them: somebody may have deleted the file or
         its log, and what is written then would be gone with this process.
         """
-        return self._used is None or self._found() == self._used
+        return self.is_named() if self._used is None else self._found() == self._used
 
     def is_named(self) -> bool:
         """Whether the file itself still has its name, whatever became of its log."""
-        return self._used is None or (self.path.exists() and self.path.stat().st_ino == self._used[0])
+        return self._file is None or (self.path.exists() and self.path.stat().st_ino == self._file)
 
     def _found(self) -> tuple[int, int] | None:
         try:
@@ -186,23 +213,33 @@ class Files:
 
     def take(self, copy: Path, word: str) -> Path:
         """Let this copy, which has no log, be the journal from now on; where the old one is kept (NAME.WORD-1)."""
-        self._note("")
+        self._note_without_log()
         with self._names:
             return moving.put_in_place(copy, self.path, word)
 
+    def _note_without_log(self) -> None:
+        self._note(WITHOUT_LOG if self._is_made else NOT_IN_USE)
+
     def _note(self, text: str) -> None:
-        """Into the lock's file, durably: how long the log is at least, as long as it is in use."""
+        """Into the lock's file, durably."""
         if self._lock is not None:
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, text.encode(), 0)
             os.fsync(self._lock)
 
-    def _refuse_lost_log(self) -> None:
-        """Whoever was killed left the log as long as it was. SQLite would take the file for whole without it."""
+    def _refuse_lost(self) -> None:
+        """Whoever was killed left the file, and its log as long as it was. SQLite would take what is there for whole,
+        and nothing at all for a new journal.
+        """
+        if self._is_made and not _size(self.path):  # it may come back
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
         if self._lock is None:
             return
         noted, log = os.pread(self._lock, 20, 0), log_of(self.path)
-        size = log.stat().st_size if log.exists() else 0
+        if noted.isdigit() and not _size(self.path):
+            what = "is gone or empty, and an agent was using it"
+            raise JournalDamaged(f"{self.path}: the journal {what}. Bring it back")
+        size = _size(log)
         if noted.isdigit() and size < int(noted):
             what = "is gone" if size == 0 else f"is cut short to {size} bytes"
             raise JournalDamaged(
@@ -213,8 +250,7 @@ class Files:
         """SQLite takes a file that is shorter than its first page for a new database, and throws the log beside it
         away. Only an empty file with no log is one that was never used.
         """
-        log = log_of(self.path)
-        size, log_size = (file.stat().st_size if file.is_file() else 0 for file in (self.path, log))
+        size, log_size = _size(self.path), _size(log_of(self.path))
         if 0 < size < SMALLEST_BYTES or (size == 0 and log_size > 0):
             raise JournalDamaged(f"{self.path}: only {size} bytes of it are left")
 
@@ -239,9 +275,13 @@ def _driver(uri: str) -> sqlite3.Connection:
     return raw
 
 
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
 def _grow(path: Path, size_bytes: int) -> None:
-    with path.open("ab") as file:
-        missing = size_bytes - file.tell()
+    with path.open("r+b") as file:  # one that SQLite did not make would be another one than it writes
+        missing = size_bytes - file.seek(0, os.SEEK_END)
         if missing > 0:
             file.write(bytes(missing))
             file.flush()

@@ -140,6 +140,7 @@ class Mender:
             if self._kind(error) != "failing" or not is_due:
                 raise
             log.error("the file keeps failing: copying it", file=str(self._store.path), error=str(error))
+            self._keep_what_lost_its_name()  # an attempt may take long
             self._store.close()
             self.moved_from = str(self._files.move())
             self._store.recover(incarnation, last)

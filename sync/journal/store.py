@@ -113,7 +113,7 @@ class Store:
         if self._is_open:
             self._is_open = False
             try:
-                self.files.release_log()
+                self.files.let_go()
             finally:
                 self._raw.close()
 

@@ -93,6 +93,23 @@ def test_a_file_that_keeps_failing_is_left_for_a_new_one_with_everything_in_it(
     assert held_after_restart(path) == kept
 
 
+def test_a_file_that_somebody_deletes_while_the_disk_fails_gets_its_name_again(
+    program: JournalProgram, disk: FailingDisk, path: Path
+) -> None:
+    """It is open, and does not count yet: the disk has not shown that it takes writes."""
+    kept = program.append(*(f"s{n}" for n in range(50)))
+    disk.order(SYNC, errno.EIO, match="journal.db")
+    assert "error" in program.ask("append", ids=["no"])
+    disk.order(SYNC, errno.EIO, inode=path.stat().st_ino)
+    assert "disk I/O error" in program.ask("append", ids=["no"])["error"] and disk.hits
+    path.unlink()
+    disk.heal()
+    kept += program.append("after")
+    assert program.held() == kept
+    program.kill()
+    assert held_after_restart(path) == kept
+
+
 def test_a_file_that_cannot_be_read_whole_is_not_left(
     program: JournalProgram, disk: FailingDisk, path: Path
 ) -> None:

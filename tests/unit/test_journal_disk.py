@@ -33,6 +33,7 @@ from sync.journal.ballast import BALLAST_BYTES, Ballast
 from sync.journal.condition import cannot_open, kind_of
 from sync.journal.files import CHECKPOINT_PAGES, Files
 from sync.journal.recorded import JournalDamaged
+from sync.journal.store import Store
 from sync.messages import Verdict
 from tests.support.wait import eventually_async
 
@@ -421,6 +422,98 @@ async def test_no_empty_file_takes_the_place_of_one_that_went_while_it_was_not_o
     elsewhere.rename(path.parent)
     await journal.append([draft("b")])
     assert await ids(journal) == ["a", "b"]
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+async def test_what_loses_its_name_while_it_is_half_mended_gets_it_back(
+    open_: Any, path: Path, never: None, monkeypatch: pytest.MonkeyPatch, exchanged: bool
+) -> None:
+    """The file is open again, and the disk has not shown yet that it takes writes."""
+    journal = await open_()
+    await journal.append([draft("a")])
+    fault = sqlite3.OperationalError("disk I/O error")
+    await break_down(journal, fault)
+    monkeypatch.setattr(Store, "checkpoint", failing(1, fault, Store.checkpoint))
+    assert "disk I/O error" in await refused(journal)
+    path.unlink()
+    if exchanged:
+        path.write_bytes(b"of somebody else")
+    await journal.append([draft("b")])
+    assert await ids(journal) == ["a", "b"]
+    await journal.close()
+    assert await ids(await open_()) == ["a", "b"]
+
+
+async def test_what_loses_its_name_while_an_attempt_takes_long_gets_it_back(
+    open_: Any, path: Path, never: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    fault = sqlite3.OperationalError("disk I/O error")
+    await break_down(journal, fault)
+    monkeypatch.setattr(mending, "FIRST_MOVE", 1)
+    checkpoint = Store.checkpoint
+
+    def takes_long(*_: Any) -> None:
+        path.unlink()
+        monkeypatch.setattr(Store, "checkpoint", checkpoint)
+        raise fault
+
+    monkeypatch.setattr(Store, "checkpoint", takes_long)
+    await journal.append([draft("b")])
+    assert await ids(journal) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["journal.db", "journal.db-wal"])
+async def test_what_loses_its_name_while_it_is_opened_is_not_written_to(
+    open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch, never: None, name: str
+) -> None:
+    await (await open_()).close()
+    grow = files._grow
+
+    def gone(log: Path, size_bytes: int) -> None:
+        path.with_name(name).unlink()
+        grow(log, size_bytes)
+
+    monkeypatch.setattr(files, "_grow", gone)
+    with pytest.raises(JournalError, match=r"took the journal's file away|No such file"):
+        await open_()
+    monkeypatch.undo()
+    if name == "journal.db-wal":
+        await (await open_()).append([draft("a")])
+
+
+async def test_a_new_journal_does_not_begin_in_silence_when_one_that_was_used_is_gone(
+    open_: Any, path: Path, never: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    await break_down(journal, OSError(errno.EIO, "Input/output error"))
+    monkeypatch.setattr(files, "_settle_log", failing(1, OSError(errno.EIO, "log"), files._settle_log))
+    await refused(journal)
+    path.unlink()
+    path.touch()
+    assert "Bring its directory back" in await refused(journal)
+    await journal.close()
+    with pytest.raises(JournalDamaged, match="is gone or empty, and an agent was using it"):
+        await open_()
+    done = salvage.replace(path, agent="dock-1", site="lej1", random_bytes=os.urandom)
+    assert done.entered == 0 and done.aside == Path(f"{path}.damaged-1")
+    assert await ids(await open_()) == []
+
+
+async def test_a_journal_that_was_closed_may_be_taken_away_if_the_disk_took_the_note_of_it(
+    open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await open_()).close()
+    path.unlink()
+    journal = await open_()
+    monkeypatch.setattr(Files, "_note", failing(2, OSError(errno.EIO, "note"), Files._note))
+    with pytest.raises(OSError, match="note"):
+        await journal.close()
+    path.unlink()
+    with pytest.raises(JournalDamaged, match="is gone"):
+        await open_()
 
 
 async def test_a_start_that_failed_is_not_taken_for_a_log_that_somebody_took_away(
