@@ -78,7 +78,9 @@ class Files:
         except BlockingIOError as error:
             raise JournalError(f"{self.path}: another agent is using this journal. Stop it first") from error
         except OSError as error:
-            raise JournalError(f"{self.path}: {error.strerror}. Make the data directory writable") from error
+            likely = "Run it as the agent's user, or make" if error.errno == errno.EACCES else "Make"
+            text = f"{self.path}: {error.strerror}. {likely} the data directory writable"
+            raise JournalError(text) from error
 
     def unlock(self) -> None:
         """Let others in. A file that was used and is not there now is missed by whoever comes next."""

@@ -516,6 +516,16 @@ async def test_a_journal_that_was_closed_may_be_taken_away_if_the_disk_took_the_
         await open_()
 
 
+async def test_who_may_not_use_the_directory_is_told_first_who_may(
+    open_: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "open", failing(1, PermissionError(errno.EACCES, "Permission denied"), os.open))
+    with pytest.raises(
+        JournalError, match=r"Permission denied\. Run it as the agent's user, or make the data"
+    ):
+        await open_()
+
+
 async def test_a_start_that_failed_is_not_taken_for_a_log_that_somebody_took_away(
     open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
