@@ -29,7 +29,11 @@ def main(path: Path) -> int:
         f"{agent.journal}: a new journal begins with what was found in the damaged one and may not be at central"
         f" (scans: {done.entered}). At central for certain: {done.settled}.\n"
         + (f"Stretches that could not be read: {done.unreadable}.\n" if done.unreadable else "")
-        + f"The damaged journal is kept: {done.aside}. Keep it until the stock is counted.\n"
-        "Start the agent again."
+        + (
+            f"The damaged journal is kept: {done.aside}. Keep it until the stock is counted.\n"
+            if done.aside
+            else "Of the old journal nothing was left to keep. Count the stock.\n"
+        )
+        + "Start the agent again."
     )
     return process.DONE

@@ -86,13 +86,12 @@ def frames_behind(path: Path) -> Iterator[tuple[int, bool, bytes]]:
     """(page number, whether it ends a commit, page) of the frames in the log behind the last one that SQLite reads.
 
     It has just read the log, and notes in the index how far: https://www.sqlite.org/walformat.html says where, and
-    where frames keep salts and sizes.
+    where frames keep salts and sizes. Of a file that is gone it reads nothing.
     """
     log_path, index = log_of(path), index_of(path)
-    if not log_path.exists() or not index.exists():
+    if not log_path.exists() or (path.exists() and not index.exists()):
         return
-    with index.open("rb") as file:
-        (frames_read,) = struct.unpack("=16xI", file.read(20).ljust(20, b"\0"))
+    frames_read = _frames_read(index) if path.exists() else 0
     with log_path.open("rb") as file:
         header = file.read(_LOG_HEADER).ljust(_LOG_HEADER, b"\0")
         first_frame = file.read(_FRAME_HEADER).ljust(_FRAME_HEADER, b"\0")
@@ -103,6 +102,12 @@ def frames_behind(path: Path) -> Iterator[tuple[int, bool, bytes]]:
             number, pages_after_commit, frame_salts = struct.unpack_from(">II8s", frame)
             if frame_salts == salts and number:
                 yield number, pages_after_commit > 0, frame[_FRAME_HEADER:]
+
+
+def _frames_read(index: Path) -> int:
+    with index.open("rb") as file:
+        (frames_read,) = struct.unpack("=16xI", file.read(20).ljust(20, b"\0"))
+    return int(frames_read)
 
 
 def _of_log(header: bytes) -> tuple[int, bytes]:

@@ -79,7 +79,7 @@ def finish(path: Path, word: str = WORDS[0]) -> None:
         path.replace(unused(path, word))
         sync_directory(path.parent)
     if log_of(path).exists():
-        log_of(path).replace(log_of(_owner_of_log(path)))
+        log_of(path).replace(log_of(_owner_of_log(path, word)))
     index_of(path).unlink(missing_ok=True)
     sync_directory(path.parent)
     moved.replace(path)
@@ -101,10 +101,10 @@ def _moved(path: Path) -> Path:
     return path.with_name(f"{path.name}.moved")
 
 
-def _owner_of_log(path: Path) -> Path:
+def _owner_of_log(path: Path, word: str) -> Path:
     """The file that was put aside last; one that has a log already is not it."""
     aside = kept_aside(path)
-    return aside[-1] if aside and not log_of(aside[-1]).exists() else unused(path, WORDS[0])
+    return aside[-1] if aside and not log_of(aside[-1]).exists() else unused(path, word)
 
 
 def _sync(path: Path) -> None:

@@ -36,8 +36,8 @@ _event = msgspec.json.Decoder(Event)
 class Replaced:
     """What became of a damaged journal."""
 
-    aside: Path
-    """Where it is kept."""
+    aside: Path | None
+    """Where it is kept, or what was left of it; None: nothing was."""
     entered: int
     """Events that the new journal begins with."""
     settled: int
@@ -63,12 +63,12 @@ def replace(path: Path, *, agent: str, site: str, random_bytes: ids.RandomBytes)
 
 
 def _refuse_sound(files: Files) -> None:
-    if not files.path.exists() and not log_of(files.path).exists():
-        raise JournalError(f"{files.path}: there is no journal. `tallyman agent` starts a new one by itself")
     try:
         files.inspect()
     except (JournalDamaged, sqlite3.Error, OSError):
         return
+    if not files.path.exists():
+        raise JournalError(f"{files.path}: there is no journal. `tallyman agent` starts a new one by itself")
     raise JournalError(f"{files.path}: this journal is sound. Nothing was changed")
 
 
@@ -87,12 +87,15 @@ def _replace(files: Files, agent: str, site: str, random_bytes: ids.RandomBytes)
     finally:
         store.close()
         old.close()
-    return Replaced(files.take(made, "damaged"), entered, old.settled, old.unreadable)
+    aside = files.take(made, "damaged")
+    left = next((file for file in (aside, log_of(aside)) if file.exists()), None)
+    return Replaced(left, entered, old.settled, old.unreadable)
 
 
 def _look_into(path: Path) -> sqlite3.Connection:
     # Else a file that is shorter than its first page says gives nothing at all.
-    raw = sqlite3.connect(uri_of(path, "ro"), uri=True, isolation_level=None, check_same_thread=False)
+    uri = uri_of(path, "ro") if path.exists() else ":memory:"  # only its log is left, or nothing
+    raw = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     raw.execute("PRAGMA writable_schema=ON")
     return raw
 

@@ -516,6 +516,26 @@ async def test_a_journal_that_was_closed_may_be_taken_away_if_the_disk_took_the_
         await open_()
 
 
+@pytest.mark.parametrize("log", [True, False])
+async def test_of_a_file_that_is_gone_its_log_still_gives_what_it_has(
+    open_: Any, path: Path, tmp_path: Path, log: bool
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a"), draft("b")])
+    killed = tmp_path / "killed" / "journal.db"
+    killed.parent.mkdir()
+    for name in ("journal.db.lock", "journal.db-wal")[: 1 + log]:
+        shutil.copy(path.with_name(name), killed.parent)
+    with pytest.raises(JournalDamaged, match="tallyman journal replace"):
+        await Journal.open(killed, agent="dock-1", site="lej1")
+    done = salvage.replace(killed, agent="dock-1", site="lej1", random_bytes=os.urandom)
+    assert done.entered == (2 if log else 0)
+    assert done.aside == (Path(f"{killed}.damaged-1-wal") if log else None)
+    again = await Journal.open(killed, agent="dock-1", site="lej1", ballast_bytes=0)
+    assert await ids(again) == (["a", "b"] if log else [])
+    await again.close()
+
+
 async def test_who_may_not_use_the_directory_is_told_first_who_may(
     open_: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
