@@ -173,7 +173,7 @@ class Engine:
 
     def connected(self, now: float) -> list[Action]:
         """The subscription to the agent's own topics is confirmed."""
-        self.online, self.window, self._stall_s = True, 0, STALL_FIRST_S
+        self.online, self._stall_s = True, STALL_FIRST_S
         return self._hello(now)
 
     def disconnected(self) -> None:
