@@ -25,7 +25,7 @@ from sync.engine import (
     Reenter,
     Void,
 )
-from sync.messages import BATCH_EVENTS, Ack, Verdict, cut_batches
+from sync.messages import BATCH_EVENTS, MAX_INCARNATIONS, Ack, Verdict, cut_batches
 from sync.ranges import Ranges
 from sync.stream import Stream
 from tests.unit.test_engine import A, B, C, answered, online
@@ -222,6 +222,17 @@ def test_more_incarnations_than_a_hello_can_list_are_emptied_one_part_after_the_
             break
         desk.tick(5)
     assert desk.engine.queued == 0 and desk.hellos() < 10
+
+
+@pytest.mark.parametrize("needs", ["verdicts", "an answer"])
+def test_of_more_incarnations_than_a_hello_can_list_those_come_first_that_need_something(needs: str) -> None:
+    settled = [Stream(f"{n:032x}", last=1, acked=1, answered=True) for n in range(MAX_INCARNATIONS)]
+    if needs == "verdicts":
+        needy = Stream(A, last=1, answered=True, lacking=Ranges([(1, 1)]))
+    else:
+        needy = Stream(A, last=1, acked=1)
+    listed = [one["incarnation"] for one in online(*settled, needy, Stream(C)).hello()["incarnations"]]
+    assert listed == [*(one.incarnation for one in settled[: MAX_INCARNATIONS - 2]), A, C]
 
 
 @pytest.mark.parametrize("trouble", ["reading", "voiding", "singly", "entering"])
