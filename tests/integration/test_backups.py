@@ -120,30 +120,20 @@ async def test_a_copy_by_other_means_counts_with_what_was_there_when_it_was_begu
             assert "finished already" in capsys.readouterr().err
 
 
-async def test_one_that_was_begun_before_those_that_count_brings_nothing_back(database_url: str) -> None:
+@pytest.mark.parametrize("keep", [1, 7])
+async def test_one_that_was_overtaken_brings_nothing_back_and_takes_nothing_back_that_was_promised(
+    database_url: str, keep: int
+) -> None:
+    """What lies between the two was called safe, so agents may have forgotten it, also where both would count."""
     async with opened(database_url) as books:
         dock = Stream()
         await receive(books, dock, 1)
         backups.begin(books.engine, "slow", "slow")
         await receive(books, dock, 1)
         backups.begin(books.engine, "fast", "fast")
-        backups.finish(books.engine, "fast", keep=1)
+        backups.finish(books.engine, "fast", keep=keep)
         assert (await receive(books, dock, 1)).safe == 2
-        assert backups.finish(books.engine, "slow", keep=1) == backups.Finished(1, ("slow",))
-        assert (await receive(books, dock, 1)).safe == 2
-
-
-async def test_one_that_was_overtaken_takes_nothing_back_that_was_promised(database_url: str) -> None:
-    """What lies between the two was called safe, so agents may have forgotten it."""
-    async with opened(database_url) as books:
-        dock = Stream()
-        await receive(books, dock, 1)
-        backups.begin(books.engine, "slow", "slow")
-        await receive(books, dock, 1)
-        backups.begin(books.engine, "fast", "fast")
-        backups.finish(books.engine, "fast", keep=7)
-        assert (await receive(books, dock, 1)).safe == 2
-        assert backups.finish(books.engine, "slow", keep=7) == backups.Finished(1, ("slow",))
+        assert backups.finish(books.engine, "slow", keep=keep) == backups.Finished(1, ("slow",))
         assert (await receive(books, dock, 1)).safe == 2
 
 
