@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from playwright.async_api import Browser
 
-from tests.support.broker import Broker
+from tests.support.broker import Broker, running
 from tests.support.browser import chromium
 from tests.support.postgres import Postgres
 
@@ -31,12 +31,8 @@ settings.load_profile("tallyman")
 @pytest.fixture
 def broker() -> Iterator[Broker]:
     """A running mosquitto of this test's own."""
-    broker = Broker()
-    try:
-        broker.start()
+    with running() as broker:
         yield broker
-    finally:
-        broker.close()
 
 
 @pytest.fixture(scope="session")

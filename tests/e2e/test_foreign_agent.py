@@ -11,7 +11,7 @@ from tests.e2e.foreign.agent import Agent, new_incarnation
 from tests.e2e.foreign.hand import Hand, sha256
 from tests.e2e.foreign.wire import Wire, wait_until
 from tests.e2e.programs import ROOT, CentralProgram
-from tests.support.broker import Broker
+from tests.support.broker import Broker, running
 
 SCHEMAS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "docs" / "schemas").glob("*.json")}
 
@@ -19,12 +19,8 @@ SCHEMAS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "docs" / 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[Broker]:
     """One broker for the whole module: its central lives through all scenarios."""
-    broker = Broker()
-    try:
-        broker.start()
+    with running() as broker:
         yield broker
-    finally:
-        broker.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.nursery import Nursery
-from tests.support.broker import Broker
+from tests.support.broker import Broker, running
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,5 @@ def nursery() -> Iterator[Nursery]:
 @pytest.fixture(scope="module")
 def shared_broker() -> Iterator[Broker]:
     """A broker that no test of the file hurts."""
-    broker = Broker()
-    try:
-        broker.start()
+    with running() as broker:
         yield broker
-    finally:
-        broker.close()

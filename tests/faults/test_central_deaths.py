@@ -1,6 +1,5 @@
 """SIGKILL before, in the middle of, and after each commit, publish and acknowledgement of central."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from tests.faults.dock import Dock
 from tests.faults.failpoints import DIED, each_moment
 from tests.faults.nursery import Nursery
 from tests.faults.record import Central, healed
+from tests.faults.warehouse import under_load
 from tests.support.broker import Broker
 
 
@@ -19,14 +19,11 @@ async def test_central_that_dies_at_any_point_books_every_ok_once(
 ) -> None:
     central = await Central(nursery, tmp_path / "central", shared_broker.url).create()
     dock = Dock(nursery, tmp_path / "dock", "c-dock", shared_broker.url)
-    over = asyncio.Event()
     try:
         await dock.start()
         await central.start(die=[point], wait=False)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(dock.scan_until(over))
+        async with under_load([dock]):
             assert await central.ended() == DIED, f"{point} was never passed"
-            over.set()
         await central.start()
         await dock.scan(3)
         await healed(central, [dock])

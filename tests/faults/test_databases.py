@@ -11,7 +11,7 @@ import pytest
 from tests.faults.failpoints import DIED
 from tests.faults.nursery import Nursery
 from tests.faults.record import Central, healed
-from tests.faults.warehouse import warehouse
+from tests.faults.warehouse import under_load, warehouse
 from tests.support.broker import Broker
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy, Way
@@ -35,15 +35,11 @@ async def test_postgresql_that_restarts_under_load_costs_nothing(
 ) -> None:
     url = server.url(server.create_database())
     async with warehouse(nursery, tmp_path, shared_broker.url, docks=2, url=url) as (central, docks):
-        over = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            for dock in docks:
-                group.create_task(dock.scan_until(over))
+        async with under_load(docks):
             for _ in range(2):
                 await asyncio.sleep(0.5)
                 await asyncio.to_thread(server.restart, how)
             await asyncio.sleep(0.3)
-            over.set()
         await healed(central, docks)
 
 
@@ -114,18 +110,14 @@ async def test_of_two_centrals_on_one_database_each_may_die_and_every_ok_is_book
     url = server.url(server.create_database())
     async with warehouse(nursery, tmp_path, shared_broker.url, docks=2, url=url) as (central, docks):
         other = Central(nursery, tmp_path / "other", shared_broker.url, url=url)
-        over = asyncio.Event()
         try:
             await other.start()
-            async with asyncio.TaskGroup() as group:
-                for dock in docks:
-                    group.create_task(dock.scan_until(over))
+            async with under_load(docks):
                 for dies in (central, other, central):
                     await asyncio.sleep(0.4)
                     await dies.kill()
                     await asyncio.sleep(0.3)
                     await dies.start()
-                over.set()
             await healed(central, docks)
         finally:
             await other.close()

@@ -9,7 +9,7 @@ import pytest
 from tests.faults.dock import FORGETFUL, Dock
 from tests.faults.nursery import Nursery
 from tests.faults.record import healed
-from tests.faults.warehouse import warehouse
+from tests.faults.warehouse import under_load, warehouse
 from tests.support.broker import Broker
 from tests.support.programs import tail
 from tests.support.wait import eventually_async
@@ -119,10 +119,7 @@ async def test_central_rolled_back_again_and_again_while_it_works_has_every_ok_o
     nursery: Nursery, shared_broker: Broker, tmp_path: Path
 ) -> None:
     async with warehouse(nursery, tmp_path, shared_broker.url, docks=2) as (central, docks):
-        over = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            for dock in docks:
-                group.create_task(dock.scan_until(over))
+        async with under_load(docks):
             for number in range(3):
                 kept = central.back_up(f"old-{number}.db")
                 before = len(docks[0].ok)
@@ -131,7 +128,6 @@ async def test_central_rolled_back_again_and_again_while_it_works_has_every_ok_o
                 await central.kill()
                 central.put_back(kept)
                 await central.start()
-            over.set()
         books = await healed(central, docks)
         assert len(books.histories) >= 2
 
@@ -143,17 +139,13 @@ async def test_central_restored_from_a_backup_that_was_made_under_load_has_every
     url = request.getfixturevalue("postgres_url") if engine == "postgresql" else None
     kept = str(tmp_path / "kept")
     async with warehouse(nursery, tmp_path, shared_broker.url, docks=2, url=url) as (central, docks):
-        over = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            for dock in docks:
-                group.create_task(dock.scan_until(over))
+        async with under_load(docks):
             assert await central.command("backup", kept) == 0, tail(central.log)
             await asyncio.sleep(0.5)
             await central.kill()
             assert await central.command("restore", "--replace", kept) == 0, tail(central.log)
             await central.start()
             await asyncio.sleep(0.5)
-            over.set()
         books = await healed(central, docks)
         assert books.histories[-1] == "restored"
 

@@ -1,6 +1,7 @@
 """Central and docks at work, for the tests of one fault each."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -29,3 +30,14 @@ async def warehouse(
     finally:
         for part in (*agents, central):
             await part.close()
+
+
+@asynccontextmanager
+async def under_load(docks: Iterable[Dock]) -> AsyncIterator[None]:
+    """People scan at all of them until the end of the block, whatever is done to the programs meanwhile."""
+    over = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for dock in docks:
+            group.create_task(dock.scan_until(over))
+        yield
+        over.set()

@@ -1,10 +1,11 @@
 """A real mosquitto on loopback that tests can stop, kill and start again. It remembers nothing."""
 
+import contextlib
 import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.support.networks import Network
@@ -88,3 +89,14 @@ class Broker:
     def _answers_or_ended(self) -> bool:
         assert self._process is not None
         return self._process.poll() is not None or self._network.answers(self.host, self.port)
+
+
+@contextlib.contextmanager
+def running(access: str = "allow_anonymous true") -> Iterator[Broker]:
+    """One that is there until the end of the block."""
+    broker = Broker(access)
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.close()
