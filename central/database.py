@@ -68,7 +68,7 @@ def _open_sqlite(url: sa.URL) -> sa.Engine:
         raise DatabaseError(f"the folder {folder} of the database does not exist. Create it first.")
     engine = sa.create_engine(
         url, poolclass=QueuePool, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_timeout=POOL_TIMEOUT_S,
-        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}, hide_parameters=True,
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False, "cached_statements": 512}, hide_parameters=True,
     )  # fmt: skip
 
     @sa.event.listens_for(engine, "connect")
@@ -145,9 +145,11 @@ def keyed(keys: Sequence[Any], *, postgres: bool) -> dict[str, Any]:
     return {"keys": json.dumps(keys) if several and not postgres else keys}
 
 
-def directly(connection: sa.Connection, text: str, values: Any = ()) -> list[tuple[Any, ...]]:
+def directly(
+    connection: sa.Connection, text: str, values: Sequence[Any] | Mapping[str, Any] = ()
+) -> list[tuple[Any, ...]]:
     """Run a statement on SQLite past SQLAlchemy's layers, which take ten times as long as the statement itself; a
-    transaction of the ledger has some twenty. With a list of rows it runs once for each, and gives nothing back.
+    transaction of the ledger has some twenty.
 
     Raises:
         sa.exc.DBAPIError: what SQLAlchemy would have made of the driver's error.
@@ -155,8 +157,7 @@ def directly(connection: sa.Connection, text: str, values: Any = ()) -> list[tup
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
     try:
-        many = isinstance(values, list)
-        return (raw.executemany if many else raw.execute)(text, values).fetchall()
+        return raw.execute(text, values).fetchall()
     except sqlite3.Error as error:
         raise sa.exc.DBAPIError.instance(
             text, None, error, sqlite3.Error, hide_parameters=True, dialect=connection.dialect

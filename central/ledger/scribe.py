@@ -5,7 +5,7 @@ is locked last and held until the commit, so that numbers are given in commit or
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -23,6 +23,7 @@ from central.ledger.touch import Touch
 
 KEPT_US: Final = 30 * 24 * 3600 * 1_000_000  # contract: answers under a key are kept 30 days
 FORGET_AT_ONCE: Final = 1000  # old answers removed in one transaction
+MOST_ROWS: Final = 64  # in one statement, a power of two; SQLite binds at most 32,766 values
 DUE_US: Final = 24 * 3600 * 1_000_000  # a discrepancy should be settled within a day
 
 
@@ -67,12 +68,12 @@ def _insertion(table: sa.Table, columns: tuple[str, ...], conflict: str) -> Any:
 
 
 @cache
-def _insertion_text(table: sa.Table, columns: tuple[str, ...], conflict: str) -> str:
-    """The same for SQLite, as text; see `database.directly`."""
+def _insertion_text(table: sa.Table, columns: tuple[str, ...], conflict: str, count: int) -> str:
+    """The same for SQLite, as text, for so many rows; see `database.directly`."""
     keys = [column.name for column in table.primary_key.columns]
     names = ", ".join(f'"{name}"' for name in columns)
-    places = ", ".join("?" * len(columns))
-    text = f'INSERT INTO "{table.name}" ({names}) VALUES ({places})'  # noqa: S608 (names of ours alone)
+    row = f"({', '.join('?' * len(columns))})"
+    text = f'INSERT INTO "{table.name}" ({names}) VALUES {", ".join([row] * count)}'  # noqa: S608 (names of ours alone)
     if conflict == "nothing":
         return f"{text} ON CONFLICT DO NOTHING"
     if conflict == "update":
@@ -80,6 +81,18 @@ def _insertion_text(table: sa.Table, columns: tuple[str, ...], conflict: str) ->
         changes = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in keys)
         return f"{text} ON CONFLICT ({target}) DO UPDATE SET {changes}"
     return text
+
+
+def _portions(rows: int) -> Iterator[tuple[int, int]]:
+    """(first, how many) of so many rows in few statements that are prepared already: powers of two. Every step of
+    SQLite lets go of the interpreter, and to get it back costs more than to write a row.
+    """
+    first, most = 0, MOST_ROWS
+    while first < rows:
+        while most > rows - first:
+            most //= 2
+        yield first, most
+        first += most
 
 
 class Scribe:
@@ -426,8 +439,10 @@ class Scribe:
         if self.store.postgres:
             self.store.connection.execute(_insertion(table, columns, conflict), list(rows))
         else:
-            values = [tuple([row[name] for name in columns]) for row in rows]
-            database.directly(self.store.connection, _insertion_text(table, columns, conflict), values)
+            for first, count in _portions(len(rows)):
+                text = _insertion_text(table, columns, conflict, count)
+                values = [row[name] for row in rows[first : first + count] for name in columns]
+                database.directly(self.store.connection, text, values)
 
     def keep_answers(self, answers: Iterable[tuple[str, str, str]]) -> None:
         """(scope, body hash, answer) of the commands that came with an idempotency key."""

@@ -56,7 +56,7 @@ class Asked(dict[str, list[str]]):
         directly = database.directly
 
         def explained(connection: sa.Connection, text: str, values: Any = ()) -> list[tuple[Any, ...]]:
-            self._explain(connection, None, text, values, None, isinstance(values, list))
+            self._explain(connection, None, text, values, None, False)
             return directly(connection, text, values)
 
         monkeypatch.setattr(database, "directly", explained)
