@@ -387,7 +387,6 @@ class Store:
                 self._begin_incarnation()
             unsettled = [life.safe, life.settled, *([life.conflict_from - 1] if life.conflict_from else [])]
             which = f"outcome IS NULL OR outcome = {CONFLICT} OR key > {life.base + life.safe}"
-            life.conflict_from = 0  # what comes to be in conflict later stays there
             self._move(life, min(unsettled), which)
         for life in left:
             self._move(life, life.settled, "outcome IS NULL")

@@ -24,7 +24,7 @@ from sync.journal import files as files_module
 from sync.journal import journal as journal_module
 from sync.journal.condition import Condition
 from sync.journal.recorded import JournalDamaged
-from sync.messages import Verdict, cut_batches
+from sync.messages import BATCH_EVENTS, MAX_UPWARD_BYTES, Verdict, cut_batches
 from sync.ranges import Ranges
 from sync.stream import Stream
 
@@ -155,6 +155,34 @@ async def test_batches_are_cut_from_the_texts_that_are_held(opened) -> None:
     assert found == cut_batches(held) and [batch.first for batch in found] == [2]
     assert await journal.batches(journal.incarnation, 8, 9) == []
     assert await journal.batches("0" * 32, 1, 9) == []
+
+
+async def test_batches_hold_what_there_is_of_what_was_asked_for(opened) -> None:
+    journal = await opened()
+
+    async def found(first: int, last: int) -> list[tuple[int, int]]:
+        return [(one.first, one.last) for one in await journal.batches(journal.incarnation, first, last)]
+
+    await journal.append([draft() for _ in range(5)])
+    assert await found(3, 3) == [(3, 3)]
+    assert await found(2, 6) == [(2, 5)], "as many as were asked for are there, but others"
+    await journal.append([draft() for _ in range(BATCH_EVENTS - 4)])
+    assert await found(1, BATCH_EVENTS + 1) == [(1, BATCH_EVENTS), (BATCH_EVENTS + 1, BATCH_EVENTS + 1)]
+
+
+@pytest.mark.parametrize(("beyond", "batches"), [(0, [(3, 7)]), (1, [(3, 6), (7, 7)]), (4, [(3, 6), (7, 7)])])
+async def test_a_batch_is_as_long_as_a_message_may_be_and_no_longer(
+    opened, beyond: int, batches: list[tuple[int, int]]
+) -> None:
+    journal = await opened()
+    await journal.append([draft("e1"), draft("e2", fill="")])
+    [(_, _, text)] = await journal.read(journal.incarnation, 2, 2)
+    fill = MAX_UPWARD_BYTES + beyond - 5 * len(text) - len("[,,,,]")
+    lengths = [fill // 5] * 4 + [fill - fill // 5 * 4]
+    await journal.append([draft(f"e{n}", fill="x" * length) for n, length in enumerate(lengths, 3)])
+    found = await journal.batches(journal.incarnation, 3, 7)
+    assert [(one.first, one.last) for one in found] == batches
+    assert max(len(one.payload) for one in found) <= MAX_UPWARD_BYTES
 
 
 async def test_recent_is_newest_first_over_restarts_with_verdicts(opened) -> None:
@@ -344,6 +372,29 @@ async def test_the_first_event_of_a_forked_incarnation_can_move_too(opened, tmp_
     await journal.reenter(journal.incarnation)
     [event] = texts(tmp_path / "journal.db")
     assert event["data"]["previous"]["last_sequence"] == 1
+
+
+async def test_a_first_event_that_moves_behind_others_names_no_incarnation_before(
+    opened, tmp_path: Path
+) -> None:
+    journal = await opened()
+    old = journal.incarnation
+    await journal.append([draft("a")])
+    journal = await reopened(opened, journal)
+    await journal.append([draft("b")])
+    await journal.reenter(old)
+    first, second = texts(tmp_path / "journal.db")
+    assert first["id"] == "b" and first["data"]["previous"]["incarnation"] == old
+    assert second["id"] == "a" and "previous" not in second["data"]
+
+
+async def test_what_is_entered_from_another_journal_lacks_a_verdict(opened, tmp_path: Path) -> None:
+    other, journal = await opened(tmp_path / "other.db"), await opened()
+    await other.append([draft("a"), draft("b")])
+    rows = [(text, 1_700_000_000_000) for _, _, text in await other.read(other.incarnation, 1, 2)]
+    await journal.append([draft("c")])
+    await journal._ask(lambda: journal._store.enter(rows))
+    assert journal.queued == 3 and [one.event.id for one in await journal.recent(9)] == ["b", "a", "c"]
 
 
 # --- what it refuses -------------------------------------------------------------------------------------------

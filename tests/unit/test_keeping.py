@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sync.journal.store import Store
 from sync.messages import Event, Hello, Verdict
 from sync.ranges import Ranges
 from sync.stream import Stream
+from tests.support.wait import eventually_async
 
 numbers = itertools.count(1)
 DAY_S = 86_400.0
@@ -437,6 +439,36 @@ async def test_keeping_house_goes_on_beside_scans_and_counts(opened: Opened) -> 
         steps += 1
     assert steps == 5 and journal.pruned in (1105, 1106)
     assert journal.held in (100, 101), "with the last one that came"
+
+
+async def test_only_while_a_journal_is_open_its_events_grow_old(opened: Opened) -> None:
+    for _ in range(2):
+        journal = await opened()
+        await journal.append([draft() for _ in range(2)])
+        await settle(journal, 1, 2)
+        kept = await journal.keep(retention_s=60, keep_newest=0)
+        assert kept.pruned == (), "this computer has run for longer than a minute, and the journal has not"
+    assert (await journal.keep(retention_s=0, keep_newest=0)).events == 4
+
+
+async def test_a_step_of_keeping_house_is_a_commit_of_its_own(opened: Opened) -> None:
+    journal, groups = await opened(), []
+    commit = journal._committer.commit
+
+    def watched(group: Any, meanwhile: Any) -> Any:
+        groups.append(len(group))
+        return commit(group, meanwhile)
+
+    journal._committer.commit = watched  # type: ignore[method-assign]
+    free = threading.Event()
+    slow = asyncio.ensure_future(journal._ask(free.wait))
+    await eventually_async(lambda: groups == [1])
+    house = asyncio.ensure_future(journal.keep(retention_s=0, keep_newest=0))
+    await asyncio.sleep(0)
+    scans = [journal.append([draft()]) for _ in range(2)]
+    free.set()
+    await asyncio.gather(slow, house, *scans)
+    assert groups == [1, 1, 2], "the one before, then the house, then the scans together"
 
 
 # --- a file of the format before --------------------------------------------------------------------------
