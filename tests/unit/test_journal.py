@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
 
 from sync.engine import Record
 from sync.journal import Draft, EventTooLarge, Journal, JournalBusy, JournalError
@@ -24,6 +27,7 @@ from sync.journal import files as files_module
 from sync.journal import journal as journal_module
 from sync.journal.condition import Condition
 from sync.journal.recorded import JournalDamaged
+from sync.journal.store import _runs
 from sync.messages import BATCH_EVENTS, MAX_UPWARD_BYTES, Verdict, cut_batches
 from sync.ranges import Ranges
 from sync.stream import Stream
@@ -202,7 +206,55 @@ async def test_recent_is_newest_first_over_restarts_with_verdicts(opened) -> Non
         ("b", "discrepant", "unknown item", None),
         ("a", "accepted", None, 7),
     ]
-    assert [r.event.id for r in await journal.recent(1)] == ["c"]
+    recorded = await journal.append([draft("d", quantity=2)])
+    assert await journal.recent(1) == recorded
+
+
+OUTCOMES = [("accepted", None), ("discrepant", "unknown item"), ("discrepant", "no such place")]
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 2), *[st.integers(0, 2)] * 2), min_size=1))
+def test_neighbours_that_say_the_same_are_written_in_one_step_and_no_others(steps: list[Any]) -> None:
+    """At each step the incarnation, the place, what is said, and the movement: none, the next, or another."""
+    given_, sequence, movement = [], 0, 0
+    for name, further, outcome, moved in steps:
+        sequence, movement = sequence + further, movement + moved
+        said, reason = OUTCOMES[outcome]
+        verdict = Verdict(
+            sequence=sequence, id="e", outcome=said, reason=reason, movement=movement if moved else None
+        )
+        given_.append((name, verdict))
+    runs = list(_runs(given_))
+    told = [
+        (
+            name,
+            structs.replace(
+                first, sequence=n, movement=first.movement and first.movement + n - first.sequence
+            ),
+        )
+        for name, first, last in runs
+        for n in range(first.sequence, last + 1)
+    ]
+    assert told == given_
+    for (name, _, last), (following, first, _) in itertools.pairwise(runs):
+        before = next(one for who, one in given_ if (who, one.sequence) == (name, last))
+        movement = before.movement and before.movement + 1
+        assert (following, first.sequence, first.outcome, first.reason, first.movement) != (
+            name, last + 1, before.outcome, before.reason, movement,
+        )  # fmt: skip
+
+
+async def test_what_was_said_of_one_incarnation_and_of_another_is_written_down_together(opened) -> None:
+    journal = await opened()
+    old = journal.incarnation
+    await journal.append([draft("a")])
+    journal = await reopened(opened, journal)
+    await journal.append([draft("b")])
+    verdict = Verdict(sequence=1, id="b", outcome="accepted", movement=1)
+    await journal.record(Record(streams=((old, 1, 1, True),), verdicts=((journal.incarnation, verdict),)))
+    journal = await reopened(opened, journal)
+    first, second, _ = await journal.streams()
+    assert (first.acked, first.safe, list(first.lacking), list(second.lacking)) == (1, 1, [(1, 1)], [])
 
 
 async def test_what_central_said_is_written_down(opened) -> None:
