@@ -68,7 +68,8 @@ def _open_sqlite(url: sa.URL) -> sa.Engine:
         raise DatabaseError(f"the folder {folder} of the database does not exist. Create it first.")
     engine = sa.create_engine(
         url, poolclass=QueuePool, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_timeout=POOL_TIMEOUT_S,
-        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False, "cached_statements": 512}, hide_parameters=True,
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False, "cached_statements": 512},
+        hide_parameters=True,
     )  # fmt: skip
 
     @sa.event.listens_for(engine, "connect")

@@ -171,9 +171,10 @@ def movements(
     rows = sorted(found, key=lambda row: int(row.number))[:limit]
     entries: dict[int, list[dict[str, Any]]] = defaultdict(list)
     numbers = [row.number for row in rows]
-    for row in connection.execute(
-        sa.select(tables.entry).where(e.movement.in_(numbers)).order_by(e.movement, e.ordinal)
-    ):
+    # Of all movements: one statement for good, where a list of numbers is understood anew each time.
+    every = sku is None and document is None and rows
+    theirs = e.movement.between(numbers[0], numbers[-1]) if every else e.movement.in_(numbers)
+    for row in connection.execute(sa.select(tables.entry).where(theirs).order_by(e.movement, e.ordinal)):
         entries[row.movement].append(entry_body(row))
     return [movement_body(row, row.number, row.recorded_us, entries[row.number]) for row in rows]
 
