@@ -4,7 +4,9 @@ import asyncio
 import json
 import secrets
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from central.ledger.service import Ledger
 from central.opening import prepare
 from central.presence import sqlite_file
 from service import log, process
+
+PROGRESS_S = 2.0  # between two signs of life of a long work, and before the first
 
 
 class _TokenIn(BaseModel):
@@ -121,7 +125,8 @@ def back_up(config: Path, file: Path, keep: int) -> int:
     def copy(engine: sa.Engine) -> int:
         begun = backups.begin(engine, str(file.absolute()), secrets.token_hex(8))
         try:
-            copies.make(url, file, begun.mark)
+            with _signs_of_life(f"writing and proving {file}", copies.part_of(file)):
+                copies.make(url, file, begun.mark)
         except BaseException:
             backups.give_up(engine, begun.mark)
             raise
@@ -139,8 +144,33 @@ def back_up(config: Path, file: Path, keep: int) -> int:
     return _with_database(config, copy)
 
 
+@contextmanager
+def _signs_of_life(what: str, growing: Path | None = None) -> Iterator[None]:
+    """Say now and then what is going on while it takes long, and how far a file has grown."""
+    done = threading.Event()
+
+    def tell() -> None:
+        while not done.wait(PROGRESS_S):
+            try:
+                size = f", {growing.stat().st_size / 1e6:,.0f} MB so far" if growing is not None else ""
+            except FileNotFoundError:  # it has its name by now
+                size = ""
+            process.say(f"{what}{size}")
+
+    teller = threading.Thread(target=tell, name="signs-of-life", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+
+
 def begin_backup(config: Path, place: str) -> int:
     """For copies by other means: print the mark under which it is finished."""
+    if not place.strip():
+        process.say('Say where the copy will be, in words of yours: --begin "disk snapshot"')
+        return process.WRONG_USE
 
     def begin(engine: sa.Engine) -> int:
         begun = backups.begin(engine, place, secrets.token_hex(8))
@@ -184,7 +214,7 @@ def restore(config: Path, file: Path, *, replace: bool) -> int:
     log.configure(level="error")
     try:
         target = sqlite_file(url)
-        with presence.alone(url):
+        with presence.alone(url), _signs_of_life(f"bringing back {file}"):
             if target is not None:
                 since_us = _restore_sqlite(file, target, replace=replace)
             else:

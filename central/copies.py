@@ -106,7 +106,7 @@ def _part(file: Path) -> Iterator[tuple[Path, int]]:
     """A new file beside it, which only we write and only its owner reads, and the lock that says so; afterwards it is
     gone. Whatever may go on writing after we were killed inherits the lock.
     """
-    part = _part_of(file)
+    part = part_of(file)
     try:
         lock = os.open(part, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -137,7 +137,8 @@ def _part(file: Path) -> Iterator[tuple[Path, int]]:
         os.close(lock)
 
 
-def _part_of(file: Path) -> Path:
+def part_of(file: Path) -> Path:
+    """Where a copy grows until it gets its name."""
     return file.with_name(file.name + ".part")
 
 
@@ -154,7 +155,7 @@ def clash(file: Path, database: Path) -> bool:
 
     def taken(path: Path) -> set[Path]:
         path = path.resolve()
-        return {path, _part_of(path), path.with_name(path.name + ".lock"), *_beside(path)}
+        return {path, part_of(path), path.with_name(path.name + ".lock"), *_beside(path)}
 
     return file.resolve() in taken(database) or database.resolve() in taken(file)
 

@@ -203,8 +203,15 @@ class Uplink:
         }
 
     def _received_ack(self, ack: Ack) -> None:
+        history = self._engine.history
         self._engine.reference = self._reference_version()
         self._do(self._engine.received_ack(ack, time.monotonic()))
+        if self._engine.history != history and history is not None:
+            log.warning(
+                "central has another history than before: it was restored, or is another central. What it may lack is"
+                " sent again",
+                before=history, now=self._engine.history, queued=self._engine.queued,
+            )  # fmt: skip
         if self._engine.answered:
             self._changed(self._link.contested)
 

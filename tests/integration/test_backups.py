@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import sqlite3
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,34 @@ async def _empty(database_url: str, tmp_path: Path) -> str:
 
 def _url_in(config: Path) -> str:
     return config.read_text().split('"')[1]
+
+
+async def test_a_backup_that_takes_long_gives_signs_of_life(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "PROGRESS_S", 0.01)
+    url, file = f"sqlite:///{tmp_path / 'central.db'}", tmp_path / "backup"
+    prove = copies._prove
+
+    def slowly(part: Path, mark: str) -> None:
+        time.sleep(0.3)
+        prove(part, mark)
+
+    monkeypatch.setattr(copies, "_prove", slowly)
+    async with opened(url):
+        assert await back_up(config_of(tmp_path, url), file) == 0
+    told = capsys.readouterr()
+    assert f"tallyman: writing and proving {file}, " in told.err and " MB so far" in told.err
+    assert told.out == f"{file}\n"
+
+
+def test_a_copy_by_other_means_has_to_be_called_something(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = config_of(tmp_path, f"sqlite:///{tmp_path / 'central.db'}")
+    assert cli.begin_backup(config, " ") == 2
+    told = capsys.readouterr()
+    assert "Say where the copy will be" in told.err and told.out == ""
 
 
 async def test_a_failed_copy_leaves_the_one_before_and_counts_for_nothing(

@@ -14,6 +14,7 @@ from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
+from structlog.testing import capture_logs
 
 from sync import engine as engine_module
 from sync import mqtt as mqtt_module
@@ -260,6 +261,21 @@ async def test_a_journal_that_fails_for_a_while_is_tried_again(
         await eventually_async(lambda: not any(failures.values()))
         await eventually_async(lambda: site.journal.queued == 0, what="the verdict is written down after all")
         assert site.journal.history == "H1"
+
+
+async def test_the_log_says_that_central_has_another_history(hand: Hand, site: Site) -> None:
+    with capture_logs() as said:
+        async with running(site.uplink.run()):
+            await eventually_async(lambda: hand.of("hello"))
+            hand.ack(hand.of("hello")[0])
+            await eventually_async(lambda: site.journal.history == "H1")
+            assert not [one for one in said if "another history" in one["event"]], "the first is no other"
+            hand.ack(hand.of("hello")[0], nonce=None, history="H2")
+            await eventually_async(lambda: len({one["nonce"] for one in hand.of("hello")}) == 2)
+            hand.ack(hand.of("hello")[-1], history="H2")
+            await eventually_async(lambda: site.journal.history == "H2")
+    [told] = [one for one in said if "another history" in one["event"]]
+    assert (told["before"], told["now"], told["queued"]) == ("H1", "H2", 0)
 
 
 async def test_an_agent_whose_journal_refuses_is_heard_of_all_the_same(
