@@ -269,7 +269,7 @@ class Journal:
 
     def _mend(self) -> None:
         self._mending = None
-        request: _Request = Request(self._loop.create_future(), work=lambda: None)
+        request: _Request = Request(self._loop.create_future())  # to append nothing
         request.who.add_done_callback(asyncio.Future.exception)  # the condition says it
         self._put(request)
 

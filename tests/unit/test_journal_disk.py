@@ -1,7 +1,9 @@
 """What the journal does about its disk, step by step: as in tests/faults, with the disk's answers made up."""
 
+import asyncio
 import contextlib
 import errno
+import gc
 import os
 import re
 import shutil
@@ -161,6 +163,17 @@ async def test_a_full_disk_gives_up_the_ballast_refuses_scans_alone_and_makes_it
     assert await journal._ask(lambda: journal._store._one(every)) == CHECKPOINT_PAGES
     await journal.append([draft("b")])
     assert await ids(journal) == ["a", "b"] and journal._files.ballast.is_there()
+
+
+async def test_the_journals_own_attempts_complain_to_nobody(open_: Any, at_once: None) -> None:
+    journal, complaints = await open_(), list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    refusals = failing(3, JournalError("not yet"), journal._store.recover)
+    journal._store.recover = refusals
+    await break_down(journal, JournalError("for a moment"))
+    await eventually_async(lambda: journal.condition is None)
+    gc.collect()
+    assert complaints == []
 
 
 async def test_a_full_disk_without_a_ballast_is_said_and_mended_too(open_: Any, never: None) -> None:
