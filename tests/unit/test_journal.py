@@ -257,6 +257,21 @@ async def test_what_was_said_of_one_incarnation_and_of_another_is_written_down_t
     assert (first.acked, first.safe, list(first.lacking), list(second.lacking)) == (1, 1, [(1, 1)], [])
 
 
+async def test_one_question_after_the_other_is_answered_beside_the_scans(opened) -> None:
+    journal, busy, together = await opened(), threading.Lock(), []
+
+    def recent(_limit: int) -> list[Any]:
+        together.append(not busy.acquire(blocking=False))
+        time.sleep(0.01)
+        if not together[-1]:
+            busy.release()
+        return []
+
+    journal._reader.recent = recent
+    await asyncio.gather(*(journal.recent(1) for _ in range(3)))
+    assert together == [False, False, False], "one connection answers them all"
+
+
 async def test_what_central_said_is_written_down(opened) -> None:
     journal = await opened()
     await journal.append([draft("a"), draft("b"), draft("c")])

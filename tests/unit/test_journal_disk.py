@@ -282,15 +282,24 @@ async def test_a_copy_that_differs_is_thrown_away_and_the_old_file_stays(
     assert await ids(journal) == ["a", "b"] and journal.moved_from == ""
 
 
+@pytest.mark.parametrize(
+    ("lost", "left"),
+    [
+        ("DELETE FROM event WHERE key = (SELECT max(key) FROM event)", 1),
+        ("DELETE FROM event", 0),
+        ("DELETE FROM incarnation", 0),
+    ],
+)
 async def test_a_file_that_lacks_what_was_told_is_refused_as_long_as_it_does(
-    open_: Any, path: Path, never: None
+    open_: Any, path: Path, never: None, lost: str, left: int
 ) -> None:
     journal = await open_()
     await journal.append([draft("a"), draft("b")])
-    await journal._ask(lambda: journal._store._raw.execute("DELETE FROM event"), alone=True)
+    await journal._ask(lambda: journal._store._raw.execute(lost), alone=True)
     await break_down(journal, sqlite3.OperationalError("disk I/O error"))
+    said = f"has lost what it had taken: 2 scans were recorded since the start, and {left} are there"
     for _ in range(2):
-        assert "has lost what it had taken: 2 scans were recorded" in await refused(journal)
+        assert said in await refused(journal)
     assert journal.condition.kind == "damaged" and "tallyman journal replace" in journal.condition.text
 
 
