@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -85,10 +86,11 @@ def main() -> int:
 
 
 def _run(patterns: "tuple[str, ...] | list[str]", children: str) -> None:
-    # Whether a test notices is asked, not how fast the disk is.
-    memory = {"PYTEST_DEBUG_TEMPROOT": str(MEMORY)} if MEMORY.is_dir() else {}
     command = [sys.executable, "-m", "tests.mutation.changes", "run", "--max-children", children, *patterns]
-    subprocess.run(command, check=False, env={**os.environ, **memory})
+    # Whether a test notices is asked, not how fast the disk is. What is left of tests that were ended goes with it.
+    memory = MEMORY if MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="tallyman-mutation-", dir=memory) as folder:
+        subprocess.run(command, check=False, env={**os.environ, "PYTEST_DEBUG_TEMPROOT": folder})
 
 
 def _results() -> dict[str, str]:
