@@ -26,7 +26,7 @@ from central import tables
 
 BUSY_TIMEOUT_MS = 10_000  # how long SQLite waits for another process that writes
 CONNECT_TIMEOUT_S = 10
-# SQLite: the log is brought into the file each 40 MB instead of 4: whoever commits then waits for the disk twice more.
+# SQLite brings its log into the file after 40 MB instead of 4: whoever commits then waits for the disk twice more.
 CHECKPOINT_PAGES = 10_000
 POOL_SIZE = 8  # connections kept; as many again are opened under load, then callers wait
 POOL_TIMEOUT_S = 10
