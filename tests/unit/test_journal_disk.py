@@ -165,6 +165,14 @@ async def test_a_full_disk_gives_up_the_ballast_refuses_scans_alone_and_makes_it
     assert await ids(journal) == ["a", "b"] and journal._files.ballast.is_there()
 
 
+async def test_the_log_names_what_is_wrong_once_until_it_is_something_else(open_: Any, never: None) -> None:
+    mender = (await open_())._committer._mender
+    with capture_logs() as logs:
+        for number in (errno.EIO, errno.EIO, errno.EROFS, errno.EROFS, errno.EIO):
+            mender.failed(OSError(number, "no"))
+    assert [entry["kind"] for entry in logs] == ["failing", "read-only", "failing"]
+
+
 async def test_the_journals_own_attempts_complain_to_nobody(open_: Any, at_once: None) -> None:
     journal, complaints = await open_(), list[Any]()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
