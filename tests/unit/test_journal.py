@@ -420,6 +420,24 @@ async def test_what_lacks_a_verdict_again_in_a_left_incarnation_is_entered_too(
     assert journal.queued == 3 and [r.sequence for r in await journal.append([draft("e")])] == [4]
 
 
+async def test_a_conflict_that_is_not_forgotten_is_entered_elsewhere(opened, tmp_path: Path) -> None:
+    journal = await opened()
+    old = journal.incarnation
+    await journal.append([draft(n) for n in "abc"])
+    said = [
+        Verdict(sequence=n, id=i, outcome=o)
+        for n, i, o in ((1, "a", "accepted"), (2, "b", "conflict"), (3, "c", "accepted"))
+    ]
+    await journal.record(Record(streams=((old, 3, 3, True),), verdicts=tuple((old, one) for one in said)))
+    await journal.record(Record(forget_above=((old, 2),)))
+    await journal.reenter(old)
+    assert [(e["id"], int(e["sequence"])) for e in texts(tmp_path / "journal.db")] == [
+        ("a", 1),
+        ("b", 1),
+        ("c", 2),
+    ]
+
+
 async def test_reentering_holds_only_a_few_events_in_memory_at_a_time(opened, tmp_path: Path) -> None:
     journal = await opened()
     await journal.append([draft(f"{n}", text="x" * 4000) for n in range(2_000)])
