@@ -4,8 +4,11 @@ Each starts when the first test asks for it, on a port of its own. A program tha
 test with the command that installs it; nothing is ever skipped.
 """
 
+import re
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -26,6 +29,26 @@ settings.register_profile(
     phases=(Phase.explicit, Phase.generate),
 )
 settings.load_profile("tallyman")
+
+UNIT: Final = Path(__file__).parent / "unit"
+NAMES_A_CORE: Final = re.compile(r"^(from|import) (central|sync)\b", re.MULTILINE)
+MEASURED_TOO: Final = frozenset({"test_journal_damage.py"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever runs while coverage is measured takes twice as long. Each branch of the pure cores is taken by those
+    tests of tests/unit that name them, and where a journal is damaged: all others run unmeasured.
+    """
+    for item in items:
+        if not is_measured(item.path):
+            item.add_marker(pytest.mark.no_cover)
+
+
+@cache
+def is_measured(path: Path) -> bool:
+    """Whether the tests of this file are run while coverage is measured."""
+    names_a_core = path.parent == UNIT and NAMES_A_CORE.search(path.read_text()) is not None
+    return names_a_core or path.name in MEASURED_TOO
 
 
 @pytest.fixture

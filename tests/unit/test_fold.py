@@ -318,6 +318,28 @@ def test_a_task_is_done_by_picks_and_reopened_by_their_correction() -> None:
     assert (ledger.books.tasks[name].done, ledger.books.tasks[name].status) == (3, "cancelled")
 
 
+def test_more_picked_than_was_asked_for_is_told_of_the_order_and_of_its_task_until_it_is_corrected() -> None:
+    ledger, dock = memory(), Stream()
+    ledger.do(dock.said("received", sku="SKU-1", quantity=10, to_location="A-01"))
+    ledger.books.shelved.load(Shelf("lej1", "SKU-1"), (Shelved("A-01", 1, "", 10, 0),))
+    ledger.do(order("O-1", line("SKU-1", 3)))
+    ((name, _),) = ledger.books.tasks.items()
+    where = {"sku": "SKU-1", "from_location": "A-01", "document": "O-1", "task": name}
+    ledger.do(dock.said("picked", quantity=3, **where))
+    before = len(ledger.books.noted)
+    twice = dock.said("picked", quantity=1, **where)
+    ledger.do(twice)
+    opened = {noted.change.kind: noted.change.detail for noted in ledger.books.noted[before:]}
+    assert opened == {
+        "over_picked": "O-1 asks for 3 of SKU-1, 4 were picked",
+        "task_overdone": "3 of SKU-1 were to be picked from A-01 for O-1, 4 were: look whether it was picked twice",
+    }
+    ledger.do(dock.said("corrected", corrects=twice.events[0].id))
+    closed = {(noted.change.kind, noted.change.key) for noted in ledger.books.noted[before + 2 :]}
+    assert closed == {("over_picked", "O-1/lej1/SKU-1"), ("task_overdone", name)}
+    ledger.check()
+
+
 # --- allocation -----------------------------------------------------------------------------------
 
 
