@@ -17,6 +17,7 @@ from sync.engine import Engine, Publish, Record
 from sync.journal import Draft, Journal, JournalError, keeping, layout, lives
 from sync.journal.committer import Committer, Request
 from sync.journal.files import Files
+from sync.journal.keeping import NOTE_S
 from sync.journal.layout import SEQUENCE_BITS
 from sync.journal.proof import Proof
 from sync.journal.retention import MARK_S, MOST_UNANSWERED_KEPT
@@ -439,6 +440,30 @@ async def test_keeping_house_goes_on_beside_scans_and_counts(opened: Opened) -> 
         steps += 1
     assert steps == 5 and journal.pruned in (1105, 1106)
     assert journal.held in (100, 101), "with the last one that came"
+
+
+async def test_how_long_the_agent_has_run_is_noted_each_minute(opened: Opened, tmp_path: Path) -> None:
+    journal = await opened()
+    for seconds, noted in ((0, "0"), (NOTE_S - 1, "0"), (NOTE_S, "60"), (2 * NOTE_S - 1, "60")):
+        await ran(journal, seconds)
+        assert rows(tmp_path, "SELECT value FROM meta WHERE name = 'ran_s'") == [(noted,)]
+
+
+async def test_how_far_the_journal_has_come_is_noted_every_ten_minutes(
+    opened: Opened, tmp_path: Path
+) -> None:
+    journal = await opened()
+    for seconds in (0, MARK_S / 2, MARK_S, MARK_S * 3 / 2):
+        await ran(journal, seconds)
+    assert rows(tmp_path, "SELECT ran_s FROM mark ORDER BY ran_s") == [(0,), (MARK_S,)]
+
+
+async def test_what_is_to_be_kept_a_second_is_kept_so_long(opened: Opened) -> None:
+    journal = await opened()
+    await journal.append([draft()])
+    await settle(journal, 1, 1)
+    assert (await ran(journal, 0, retention_s=1)).pruned == ()
+    assert (await ran(journal, 0, retention_s=0)).events == 1
 
 
 async def test_only_while_a_journal_is_open_its_events_grow_old(opened: Opened) -> None:
