@@ -130,12 +130,13 @@ class Store:
         self._is_open = True
         with self.transaction():
             # A checkpoint with nothing to carry over would sync nothing, and prove nothing.
-            times = int(self._meta("recovered", "0")) + 1
-            self._raw.execute("UPDATE meta SET value = ? WHERE name = 'recovered'", (str(times),))
+            self._raw.execute(_COUNT_RECOVERED)
             self._load()
             self._refuse_lost(incarnation, last)
             self._adopt()
             if self.incarnation == incarnation:  # else `reenter` was committed after all
+                # What was entered here out of another incarnation was told there, and stands nowhere else any more.
+                last = max(last, lives.stored_last(self._raw, self._life))
                 self._raw.execute("DELETE FROM event WHERE key > ?", (self._life.base + last,))
                 self.last = last
         self._read_totals()
@@ -390,6 +391,7 @@ class Store:
             self._move(life, min(unsettled), which)
         for life in left:
             self._move(life, life.settled, "outcome IS NULL")
+        lives.save_last(self._raw, self._life)  # for `recover`: should this commit fail, it may stand all the same
         self.queued = self._count_queued()
         return self.streams()
 
@@ -429,6 +431,10 @@ class Store:
         return self._life.base + self.last, messages.encode(event), recorded_ms
 
 
+_COUNT_RECOVERED: Final = (
+    "INSERT OR REPLACE INTO meta"
+    " SELECT 'recovered', coalesce(max(value), 0) + 1 FROM meta WHERE name = 'recovered'"
+)
 _MOVED: Final = "INSERT INTO event (key, text, recorded_ms) VALUES (?, ?, ?)"
 
 

@@ -274,6 +274,44 @@ async def test_a_file_that_fails_again_and_again_is_left_and_readers_follow(
     assert moving.kept_aside(path) == [Path(f"{path}.old-1")]
 
 
+async def test_after_it_came_back_a_file_has_all_its_attempts_again_and_is_closed_as_ever(
+    open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch, never: None
+) -> None:
+    journal, connect = await open_(), Files.connect
+    fault = OSError(errno.EIO, "Input/output error")
+    for id_ in ("a", "b"):
+        monkeypatch.setattr(Files, "connect", failing(mending.FIRST_MOVE - 1, fault, connect))
+        await break_down(journal, fault)
+        for _ in range(mending.FIRST_MOVE - 1):
+            assert "Input/output error" in await refused(journal)
+        await journal.append([draft(id_)])
+    assert await ids(journal) == ["a", "b"] and journal.moved_from == ""
+    await journal.close()
+    assert not files.log_of(path).exists()
+    with contextlib.closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("SELECT value FROM meta WHERE name = 'recovered'").fetchall() == [("2",)]
+
+
+async def test_a_copy_that_cannot_be_made_is_tried_again_much_later(
+    open_: Any, monkeypatch: pytest.MonkeyPatch, never: None
+) -> None:
+    journal, attempts, moves = await open_(), 0, list[int]()
+    fault = OSError(errno.EIO, "Input/output error")
+
+    def move(*_: Any) -> Path:
+        moves.append(attempts)
+        raise fault
+
+    monkeypatch.setattr(mending, "MOVE_EVERY", 4)
+    monkeypatch.setattr(Files, "connect", failing(12, fault, Files.connect))
+    monkeypatch.setattr(Files, "move", move)
+    await break_down(journal, fault)
+    for attempts in range(1, 13):
+        await refused(journal)
+    assert moves == [3, 7, 11]
+    await journal.append([draft("a")])
+
+
 async def test_a_copy_that_differs_is_thrown_away_and_the_old_file_stays(
     open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch, never: None
 ) -> None:
