@@ -306,7 +306,8 @@ async def test_a_copy_that_cannot_be_made_is_tried_again_much_later(
     monkeypatch.setattr(Files, "connect", failing(12, fault, Files.connect))
     monkeypatch.setattr(Files, "move", move)
     await break_down(journal, fault)
-    for attempts in range(1, 13):
+    while attempts < 12:
+        attempts += 1
         await refused(journal)
     assert moves == [3, 7, 11]
     await journal.append([draft("a")])
