@@ -721,6 +721,36 @@ async def test_a_reentering_whose_commit_failed_leaves_no_gap_and_no_name_behind
     assert [r.event.id for r in await journal.recent(9)] == ["d", "c", "b", "a"]
 
 
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("why", ["a past one is left", "one that was left lacks verdicts again"])
+async def test_what_was_entered_into_an_incarnation_that_goes_on_survives_a_failed_commit(
+    opened, why: str, after: bool
+) -> None:
+    """It stands nowhere else, and was told long ago: it is not what a failed commit may take back."""
+    journal = await opened()
+    old = journal.incarnation
+    await journal.append([draft("a"), draft("b")])
+    if why == "a past one is left":
+        await journal.close()
+        journal = await opened()
+    else:
+        verdicts = tuple(
+            (old, Verdict(sequence=n, id=id_, outcome="accepted")) for n, id_ in ((1, "a"), (2, "b"))
+        )
+        await journal.record(Record(history="H1", streams=((old, 2, 2, True),), verdicts=verdicts))
+        await journal.reenter(old)
+        await journal.record(Record(forget_above=((old, 0),)))
+    await journal.append([draft("c")])
+    journal._store._raw = Failing(journal._store._raw, "COMMIT", after=after)
+    with pytest.raises(JournalError):
+        await journal.reenter(old)
+    streams = await journal.reenter(old)
+    assert [(s.incarnation, s.lacking.total) for s in streams] == [(old, 0), (journal.incarnation, 3)]
+    [recorded] = await journal.append([draft("d")])
+    assert recorded.sequence == 4 and journal.queued == 4
+    assert sorted(r.event.id for r in await journal.recent(9)) == ["a", "b", "c", "d"]
+
+
 async def test_an_event_that_was_entered_elsewhere_needs_no_void(opened) -> None:
     journal = await opened()
     old = journal.incarnation
@@ -761,7 +791,10 @@ async def test_a_disk_that_is_full_at_the_start_is_an_error_that_says_so(
     assert (await opened()).queued == 0
 
 
-async def test_while_the_log_cannot_be_checkpointed_nobody_sees_ok(opened, tmp_path: Path) -> None:
+async def test_while_the_log_cannot_be_checkpointed_nobody_sees_ok(
+    opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files_module, "_PRAGMAS", (*files_module._PRAGMAS, "busy_timeout=50"))
     journal = await opened()
     await journal.append([draft("a")])
     reader = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
@@ -821,6 +854,28 @@ def test_a_loop_that_is_gone_is_not_told(tmp_path: Path) -> None:
     journal._writer_thread.join(5)
     assert not journal._writer_thread.is_alive()
     journal._release()
+
+
+async def test_who_still_waits_when_others_were_told_is_known(opened) -> None:
+    journal, free, began = await opened(), threading.Event(), time.monotonic()
+    first = asyncio.ensure_future(journal._ask(lambda: None, alone=True))
+    second = asyncio.ensure_future(journal._ask(free.wait, alone=True))
+    await first
+    assert journal.waiting_since is not None and journal.waiting_since >= began
+    free.set()
+    await second
+    assert journal.waiting_since is None
+
+
+async def test_so_many_may_wait_however_many_were_told_before(
+    opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MOST_WAITING", 3)
+    journal = await opened()
+    for _ in range(4):
+        await journal.append([draft() for _ in range(3)])
+    with pytest.raises(JournalBusy):
+        await journal.append([draft() for _ in range(4)])
 
 
 async def test_on_a_quick_disk_half_of_those_who_wait_are_written_while_the_others_are_told(
