@@ -147,7 +147,7 @@ def _speaker(command: Any) -> str | None:
     return command.hello.agent if isinstance(command, AnswerHello) else getattr(command, "agent", None)
 
 
-@given(st.lists(st.sampled_from([1, 2, 5]), min_size=1, max_size=30))
+@given(st.lists(st.sampled_from([1, 2, 5]), min_size=1, max_size=10))
 def test_a_backlog_gets_its_share_however_busy_the_stations_are(sizes: list[int]) -> None:
     found = lanes(*[batch("old", 100)] * len(sizes), most=10_000)
     shares = []

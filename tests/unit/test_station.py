@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from agent import history as histories
+from agent import station as stations
 from agent.capture import boot_id, kernel_clock, rfc3339
 from agent.config import StationSection
 from agent.history import History
@@ -593,22 +594,27 @@ async def test_what_became_of_tags_is_shown_together(start: Start):
     assert bench.shown_at_once == 2, "a reject, and what a person scanned"
 
 
-async def test_tags_have_a_room_of_their_own_and_its_bound_is_said_while_it_lasts(start: Start):
+async def test_tags_have_a_room_of_their_own_and_its_bound_is_said_while_it_lasts(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+):
+    assert MOST_TAGS_WAITING == 5000
+    most = 200
+    monkeypatch.setattr(stations, "MOST_TAGS_WAITING", most)
     bench = await start()
-    for serial in range(MOST_TAGS_WAITING + 3):
+    for serial in range(most + 3):
         bench.sight(sgtin(MILK, serial), after_ms=0)
     bench.read("]E0" + MILK, after_ms=0)
     assert bench.said == [("dock", "gate", "reject")], "a person's scan is taken, and three tags wait in view"
     last = bench.stations["dock"].last
-    assert last is not None and "More than 5000 tags" in last.text
+    assert last is not None and "More than 200 tags" in last.text
     for _ in range(5):
-        bench.sight(sgtin(MILK, MOST_TAGS_WAITING), after_ms=1000)
+        bench.sight(sgtin(MILK, most), after_ms=1000)
     assert bench.said == [("dock", "gate", "reject")] * 2
-    await eventually_async(lambda: len(bench.said) == MOST_TAGS_WAITING + 3, 60)
+    await eventually_async(lambda: len(bench.said) == most + 3, 60)
     bench.sight(sgtin(MILK, 0), after_ms=2000)
-    await eventually_async(lambda: len(bench.said) == MOST_TAGS_WAITING + 6, 60)
+    await eventually_async(lambda: len(bench.said) == most + 6, 60)
     await quiet(bench)
-    assert [outcome for _, _, outcome in bench.said].count("ok") == MOST_TAGS_WAITING + 4
+    assert [outcome for _, _, outcome in bench.said].count("ok") == most + 4
 
 
 async def test_tags_that_stayed_in_view_over_a_restart_are_not_counted_again(start: Start):
