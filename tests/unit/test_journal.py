@@ -31,6 +31,7 @@ from sync.journal.store import _runs
 from sync.messages import BATCH_EVENTS, MAX_UPWARD_BYTES, Verdict, cut_batches
 from sync.ranges import Ranges
 from sync.stream import Stream
+from tests.support.wait import eventually_async
 
 numbers = itertools.count(1)
 
@@ -878,10 +879,11 @@ async def test_so_many_may_wait_however_many_were_told_before(
         await journal.append([draft() for _ in range(4)])
 
 
+@pytest.mark.parametrize(("quick_s", "together"), [(10.0, 50), (0.0, 100)], ids=["quick", "slow"])
 async def test_on_a_quick_disk_half_of_those_who_wait_are_written_while_the_others_are_told(
-    opened, monkeypatch: pytest.MonkeyPatch
+    opened, monkeypatch: pytest.MonkeyPatch, quick_s: float, together: int
 ) -> None:
-    monkeypatch.setattr(journal_module, "QUICK_S", 10.0)
+    monkeypatch.setattr(journal_module, "QUICK_S", quick_s)
     journal, groups = await opened(), []
     commit = journal._committer.commit
 
@@ -891,11 +893,25 @@ async def test_on_a_quick_disk_half_of_those_who_wait_are_written_while_the_othe
 
     await journal.append([draft()])
     journal._committer.commit = watched
-    slow = asyncio.ensure_future(journal._ask(lambda: time.sleep(0.2)))
-    await asyncio.sleep(0.05)
-    recorded = await asyncio.gather(*(journal.append([draft()]) for _ in range(100)), slow)
-    assert groups[0] == 1 and len(groups) > 2 and max(groups) <= 51
+    free = threading.Event()
+    slow = asyncio.ensure_future(journal._ask(free.wait))
+    await eventually_async(lambda: groups == [1])
+    waiting = [journal.append([draft()]) for _ in range(100)]
+    free.set()
+    recorded = await asyncio.gather(*waiting, slow)
+    assert groups[:2] == [1, together] and max(groups) == together
     assert sorted(one.sequence for [one] in recorded[:-1]) == list(range(2, 102))
+
+
+async def test_who_no_longer_waits_keeps_no_answer_from_the_others(opened) -> None:
+    journal, free = await opened(), threading.Event()
+    slow = asyncio.ensure_future(journal._ask(free.wait))
+    await asyncio.sleep(0)
+    gone, waits = journal.append([draft("a")]), journal.append([draft("b")])
+    gone.cancel()
+    free.set()
+    await asyncio.gather(slow, journal.append([draft("c")]))
+    assert waits.done() and [one.event.id for one in await journal.recent(9)] == ["c", "b", "a"]
 
 
 async def test_who_was_committed_is_told_also_when_the_next_commit_fails(
