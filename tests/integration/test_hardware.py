@@ -52,7 +52,7 @@ class Bad:
 CABLES = (
     Bad(()),
     Bad(("split",), seed=1),
-    Bad(("drop",), seed=3),
+    Bad(("drop",), seed=42),
     Bad(("corrupt",), seed=6),
     Bad(("delay",), seed=4),
     Bad(("duplicate",), seed=5),
