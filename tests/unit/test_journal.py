@@ -903,6 +903,26 @@ async def test_on_a_quick_disk_half_of_those_who_wait_are_written_while_the_othe
     assert sorted(one.sequence for [one] in recorded[:-1]) == list(range(2, 102))
 
 
+async def test_so_many_rows_make_a_commit_and_who_asks_for_more_waits_for_the_next(
+    opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "ROWS_PER_COMMIT", 4)
+    journal, groups, free = await opened(), list[int](), threading.Event()
+    commit = journal._committer.commit
+
+    def watched(group: Any, meanwhile: Any) -> Any:
+        groups.append(len(group))
+        return commit(group, meanwhile)
+
+    journal._committer.commit = watched
+    slow = asyncio.ensure_future(journal._ask(free.wait))
+    await eventually_async(lambda: groups == [1])
+    waiting = [journal.append([draft(), draft()]) for _ in range(5)]
+    free.set()
+    await asyncio.gather(*waiting, slow)
+    assert groups == [1, 2, 2, 1]
+
+
 async def test_who_no_longer_waits_keeps_no_answer_from_the_others(opened) -> None:
     journal, free = await opened(), threading.Event()
     slow = asyncio.ensure_future(journal._ask(free.wait))
