@@ -54,9 +54,11 @@ def noisy(image: Image, number: int) -> Image:
 
 
 def pour(pipe: Path, pictures: int, image: Image) -> None:
-    """A program that writes Motion JPEG into a pipe, and ends; begun anew if nobody listens any more."""
+    """A program that writes Motion JPEG into a pipe, and ends; begun anew if nobody listens any more, while there
+    is the pipe.
+    """
     for _ in range(3):
-        with suppress(BrokenPipeError), pipe.open("wb", buffering=0) as file:
+        with suppress(BrokenPipeError, FileNotFoundError), pipe.open("wb", buffering=0) as file:
             for number in range(pictures):
                 file.write(jpeg(noisy(image, number)))
                 time.sleep(PAUSE_S)
