@@ -13,7 +13,8 @@ one. Both are written in the same transaction as the verdicts themselves, and `t
 
 Columns of `incarnation` that do not speak for themselves:
 
-    last            the highest sequence ever given; of the current one only as of the last pruning
+    last            the highest sequence ever given; of the current one only as of the last pruning, or as of the last
+                    time that events were entered into it
     answered        central has answered a hello that listed it, in this history and since it ended
     forked          it was left, and its unsettled events were entered into another
     judged          the highest sequence that ever got a verdict of this history; of a left one its last

@@ -155,6 +155,12 @@ def save_last(raw: sqlite3.Connection, life: Life) -> None:
     raw.execute("UPDATE incarnation SET last = ? WHERE number = ?", (life.last, life.number))
 
 
+def stored_last(raw: sqlite3.Connection, life: Life) -> int:
+    """Its last sequence as it was written down."""
+    row = raw.execute("SELECT last FROM incarnation WHERE number = ?", (life.number,)).fetchone()
+    return int(row[0])
+
+
 def took_out(raw: sqlite3.Connection, life: Life, removed: int) -> None:
     """So many events of it are gone: where does it begin now?"""
     statement = "SELECT min(key) FROM event WHERE key > ? AND key < ?"

@@ -135,6 +135,8 @@ class Store:
             self._refuse_lost(incarnation, last)
             self._adopt()
             if self.incarnation == incarnation:  # else `reenter` was committed after all
+                # What was entered here out of another incarnation was told there, and stands nowhere else any more.
+                last = max(last, lives.stored_last(self._raw, self._life))
                 self._raw.execute("DELETE FROM event WHERE key > ?", (self._life.base + last,))
                 self.last = last
         self._read_totals()

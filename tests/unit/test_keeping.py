@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import random
 import sqlite3
 import threading
@@ -26,6 +27,7 @@ from sync.messages import Event, Hello, Verdict
 from sync.ranges import Ranges
 from sync.stream import Stream
 from tests.support.wait import eventually_async
+from tests.unit.test_journal import Failing
 
 numbers = itertools.count(1)
 DAY_S = 86_400.0
@@ -669,10 +671,20 @@ class Model:
         self.do(lambda: self.store.keep(0, retention_s=0, keep_newest=self.random.randint(0, 4), most=most))
 
     def reenter(self) -> None:
-        left = [stream for stream in self.store.streams() if stream.left and stream.lacking]
-        again = bool(left) and self.random.random() < 0.7
-        which = left[0].incarnation if again else self.store.incarnation
+        """Any incarnation; often its commit fails, and stands or not, and it is asked for again."""
+        streams = self.store.streams()
+        left = [stream for stream in streams if stream.left and stream.lacking]
+        chosen = left or [streams[-1], self.random.choice(streams)]
+        which, before = self.random.choice(chosen).incarnation, self._ids()
+        if self.random.random() < 0.5:
+            self.store._raw = Failing(self.store._raw, "COMMIT", after=self.random.random() < 0.5)  # type: ignore[assignment]
+            with pytest.raises(JournalError):
+                self.do(lambda: self.store.reenter(which))
         self.do(lambda: self.store.reenter(which))
+        assert self._ids() == before
+
+    def _ids(self) -> list[str]:
+        return sorted(json.loads(text)["id"] for (text,) in self.store._raw.execute("SELECT text FROM event"))
 
     def fail(self) -> None:
         """A group whose commit fails after it was written."""
