@@ -64,7 +64,7 @@ def disk_full(world: "World", dice: random.Random) -> bool:
 def disk_back(world: "World", dice: random.Random) -> bool:
     """The disk of now comes back a little later."""
     machine = _one(world, dice)
-    image, told, pruned = machine.disk.image(), dict(machine.told), dict(machine.pruned)
+    image, memory = machine.disk.image(), machine.memory()
     lives = world.promises.lives_on(machine)
 
     def back() -> None:
@@ -72,7 +72,7 @@ def disk_back(world: "World", dice: random.Random) -> bool:
             world.trace(machine.name, "its disk is set back")
             machine.stop()
             machine.disk.set_back(image)
-            machine.told, machine.pruned = dict(told), dict(pruned)
+            machine.remember(memory)
             world.promises.set_back(machine, lives)
             machine.start_again()
 
@@ -107,7 +107,7 @@ def _twin(world: "World", machine: "Machine") -> "Machine":
     from tests.simulation.machine import Machine
 
     twin = Machine(world, f"{machine.name}'{len(world.machines)}", machine.agent, machine.disk.image())
-    twin.told, twin.pruned = dict(machine.told), dict(machine.pruned)
+    twin.remember(machine.memory())
     twin.clock_ms = machine.clock_ms
     twin.plan_scans()
     world.machines.append(twin)
@@ -125,7 +125,7 @@ def freeze(world: "World", dice: random.Random) -> bool:
         return False
     shelf = Machine(world, f"{machine.name}-frozen", machine.agent, machine.disk.image())
     frozen: Process = process.copy_to(shelf)
-    told, pruned = dict(machine.told), dict(machine.pruned)
+    memory = machine.memory()
 
     def thaw() -> None:
         if world.calm:
@@ -133,9 +133,8 @@ def freeze(world: "World", dice: random.Random) -> bool:
         world.trace(machine.name, "is set back while it runs")
         machine.stop()
         machine.disk.set_back(shelf.disk.image())
-        machine.told, machine.pruned = dict(told), dict(pruned)
+        machine.remember(memory)
         world.promises.goes_on(machine)
-        machine.may_have_pruned = False
         again = frozen.copy_to(machine)
         again.machine = machine
         machine.starting = False

@@ -54,6 +54,15 @@ class Machine:
         self.clock_ms = 0
         self.starting = False
 
+    def memory(self) -> tuple[dict[str, None], dict[str, None], set[str], bool]:
+        """What it remembers now of its disk, for a copy of both."""
+        return dict(self.told), dict(self.pruned), set(self.known), self.may_have_pruned
+
+    def remember(self, memory: tuple[dict[str, None], dict[str, None], set[str], bool]) -> None:
+        """Its disk is that of then."""
+        told, pruned, known, self.may_have_pruned = memory
+        self.told, self.pruned, self.known = dict(told), dict(pruned), set(known)
+
     def plan_scans(self) -> None:
         """Scans at moments of its own."""
         dice = self.world.dice(f"scans/{self.name}")
@@ -131,7 +140,7 @@ class Process:
         self.engine: Engine
         self.requests: deque[Request[Callable[[Any], None], Any]] = deque()
         self.records: deque[Record] = deque()
-        self.actions: deque[Action] = deque()
+        self.actions: deque[Read | Record | Void | Reenter] = deque()
         self.online = False
         self._writing = self._recording = self._acting = False
         self._busy = False
@@ -338,7 +347,12 @@ class Process:
     # --- doing what the engine says ----------------------------------------------------------------
 
     def _do(self, actions: list[Action]) -> None:
-        self.actions.extend(actions)
+        """What is for central is said at once, the rest is done in order: as `Uplink` does."""
+        for action in actions:
+            if isinstance(action, Publish):
+                self._publish(action)
+            else:
+                self.actions.append(action)
         if self.actions and not self._acting and not self._busy:
             self._acting = True
             self._in(self.dice.uniform(0.0, 0.002), self._act)
@@ -348,12 +362,13 @@ class Process:
         while self.actions and not self._busy:
             self._perform(self.actions.popleft())
 
-    def _perform(self, action: Action) -> None:
-        if isinstance(action, Publish):
-            if self.online:
-                self.world.promises.published(self, action)
-                self.world.network.from_agent(self, action.kind, action.payload)
-        elif isinstance(action, Record):
+    def _publish(self, action: Publish) -> None:
+        if self.online:
+            self.world.promises.published(self, action)
+            self.world.network.from_agent(self, action.kind, action.payload)
+
+    def _perform(self, action: Read | Record | Void | Reenter) -> None:
+        if isinstance(action, Record):
             self.records.append(action)
             self._write_down()
         elif isinstance(action, Read):
@@ -385,6 +400,10 @@ class Process:
         if action is None or self.records:
             return
         self._joining = None
+        if self.world.scenario.entering_fails and not self.world.calm and self.dice.random() < 0.8:
+            # The next life has to do it then, and enters them into the one it is in.
+            stays = action.incarnation != self.engine.current
+            self.machine.disk.armed = "half" if stays else self.dice.choice(("before", "before", "half"))
         self._ask(
             lambda answer: self._done(action, answer, lambda: self.engine.reentered(answer, self.world.now)),
             work=lambda: self.store.reenter(action.incarnation),

@@ -18,7 +18,7 @@ from central.ledger import booking
 from central.ledger.books import Books
 from sync import engine, stream
 from sync.engine import Engine, Reenter
-from sync.journal import retention
+from sync.journal import lives, retention
 from sync.journal.committer import Committer
 from sync.journal.mending import Mender
 from sync.journal.recorded import JournalError
@@ -154,6 +154,11 @@ def reentered_in_part() -> Any:
     )
 
 
+@mistake("what was entered where things go on is taken back after a failed commit", from_seed=610)
+def entered_taken_back() -> Any:
+    return mock.patch.object(lives, "stored_last", lambda _raw, _life: 0)
+
+
 @mistake("a void has an id of its own")
 def void_under_new_id() -> Any:
     def void(original: Any, self: Any, incarnation: str, sequence: int) -> Any:
@@ -203,6 +208,18 @@ def verdicts_not_forgotten() -> Iterator[None]:
         mock.patch.object(stream.Stream, "lack_again", lambda *_: False),
     ):
         yield
+
+
+@mistake("what was acked of other incarnations is not forgotten with the history", from_seed=1500)
+def acked_not_forgotten() -> Any:
+    def changed(original: Any, self: Any, ack: Ack, answered: Any) -> Any:
+        before = [(one, one.acked) for one in self.streams.values() if one is not answered]
+        forget = original(self, ack, answered)
+        for one, acked in before:
+            one.acked = acked
+        return forget
+
+    return _around(Engine, "_change_history", changed)
 
 
 @mistake("what came of events on their way is never asked again")

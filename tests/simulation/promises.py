@@ -158,7 +158,8 @@ class Promises(Watch):
         machine.known = held
 
     def _may_forget(self, machine: "Machine", gone: set[str]) -> None:
-        for name in sorted(gone):
+        """What nobody saw an OK for may stand in a copied file, and is gone when its commit has failed for good."""
+        for name in sorted(gone & machine.told.keys()):
             machine.pruned[name] = None
             self.world.counts["pruned"] += 1
             if name not in self.time.movements and name not in self.time.aside:
@@ -179,7 +180,7 @@ class Promises(Watch):
         return {stream.incarnation: stream.last for stream in machine.process.store.streams()}
 
     def set_back(self, machine: "Machine", lives: dict[str, int]) -> None:
-        self.cloned, machine.may_have_pruned = True, False
+        self.cloned = True
         self._set_back = [one for one in self._set_back if one[0] is not machine]  # to what it is now
         self._set_back.append((machine, lives))
 
@@ -223,6 +224,9 @@ class Promises(Watch):
         if rows and process.engine.history != time.histories[-1]:
             return f"{machine.name} is in another history than central"
         held = {row.event.id for row in rows}
+        if machine.may_have_pruned:  # the commit had failed, and stands
+            self._may_forget(machine, machine.known - held)
+            machine.known = held
         for name in machine.told:
             if name not in held and name not in machine.pruned:
                 return f"{machine.name} no longer has {name}"
@@ -247,10 +251,10 @@ class Promises(Watch):
         return None
 
     def _may_differ(self) -> bool:
-        """Whether a verdict may be one of a central that is gone: it went back unnoticed, or to a copy that nobody
-        had recorded, and had called safe what it lost. The event is booked once all the same.
+        """Whether a verdict may be one of a central that is gone: it went back unnoticed at first, or to a copy that
+        nobody had recorded, and had called safe what it lost. The event is booked once all the same.
         """
-        return self.lossy or self.time.histories[-1] in self.doubtful
+        return self.lossy or bool(self.doubtful)
 
 
 def _hello_line(body: dict[str, Any]) -> str:

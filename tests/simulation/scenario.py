@@ -74,6 +74,10 @@ class Scenario:
     """The broker keeps what is sent to a subscriber that is away, and hands it over again."""
     half_readable: bool
     """What one worker cannot read, another can."""
+    entering_fails: bool
+    """When events are entered into another incarnation, the program often ends at that, or the commit fails and what
+    it wrote may be there.
+    """
     faults: tuple[Fault, ...]
 
 
@@ -139,6 +143,7 @@ def draw(seed: int) -> Scenario:
         backups=dice.random() < 0.5,
         persistent=dice.random() < 0.3,
         half_readable=dice.random() < 0.5,
+        entering_fails=dice.random() < 0.5,
         faults=tuple(sorted(faults, key=lambda fault: (fault.at_s, fault.number))),
     )
 

@@ -31,7 +31,7 @@ OPERATION = st.one_of(
     st.tuples(st.just("verdicts"), st.integers(0, 3)),
     st.tuples(st.just("history"), st.integers(0, 5)),
     st.tuples(st.just("void"), st.integers(1, 6)),
-    st.tuples(st.just("reenter"), st.just(0)),
+    st.tuples(st.just("reenter"), st.integers(0, 3)),
     st.tuples(st.just("connect"), st.just(0)),
     st.tuples(st.just("keep"), st.integers(0, 3)),
     st.tuples(st.just("crash"), st.booleans()),
@@ -75,7 +75,9 @@ class Kept:
         if name == "void":
             return self.ask(Request(None, (), lambda: store.void(current, value)))
         if name == "reenter":
-            return self.ask(Request(None, (), lambda: store.reenter(current), True))
+            held = store.streams()
+            which = held[-1 - value % len(held)].incarnation
+            return self.ask(Request(None, (), lambda: store.reenter(which), True))
         if name == "connect":
             return self.ask(Request(None, (), store.next_connection))
         return self.ask(
