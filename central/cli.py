@@ -153,7 +153,7 @@ def _signs_of_life(what: str, growing: Path | None = None) -> Iterator[None]:
         while not done.wait(PROGRESS_S):
             try:
                 size = f", {growing.stat().st_size / 1e6:,.0f} MB so far" if growing is not None else ""
-            except FileNotFoundError:  # it has its name by now
+            except OSError:  # it has its name by now, or cannot be looked at
                 size = ""
             process.say(f"{what}{size}")
 
