@@ -186,6 +186,14 @@ def test_what_was_pruned_is_told_in_the_next_hello_and_no_longer_waited_for() ->
     assert (list(desk.engine.streams[B].lacking), desk.engine.queued) == ([(8, 9)], 2)
 
 
+def test_what_was_sent_is_still_held() -> None:
+    desk = answered()
+    desk.append(A, 2), desk.append(A, 2)
+    assert desk.batches() == [[1, 2], [3, 4]]
+    desk.tick(300)
+    assert desk.hello()["incarnations"][0]["first_kept"] == 1
+
+
 def test_hello_is_repeated_after_one_second_doubling_until_each_incarnation_is_answered() -> None:
     desk = online(Stream(A, last=1), Stream(B))
     first = desk.hello()
