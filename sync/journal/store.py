@@ -391,7 +391,9 @@ class Store:
             self._move(life, min(unsettled), which)
         for life in left:
             self._move(life, life.settled, "outcome IS NULL")
-        lives.save_last(self._raw, self._life)  # for `recover`: should this commit fail, it may stand all the same
+        lives.save_last(
+            self._raw, self._life
+        )  # for `recover`: should this commit fail, it may stand all the same
         self.queued = self._count_queued()
         return self.streams()
 
