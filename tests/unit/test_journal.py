@@ -862,10 +862,10 @@ async def test_who_still_waits_when_others_were_told_is_known(opened) -> None:
     first = asyncio.ensure_future(journal._ask(lambda: None, alone=True))
     second = asyncio.ensure_future(journal._ask(free.wait, alone=True))
     await first
-    assert journal.waiting_since is not None and journal.waiting_since >= began
+    since = journal.waiting_since
     free.set()
     await second
-    assert journal.waiting_since is None
+    assert since is not None and since >= began and journal.waiting_since is None
 
 
 async def test_so_many_may_wait_however_many_were_told_before(
