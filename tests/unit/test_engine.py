@@ -486,6 +486,7 @@ def test_what_comes_before_the_first_connect_is_ignored() -> None:
     desk = Desk([Stream(A, last=1, lacking=Ranges([(1, 1)]))], "H1")
     desk.ack(A, 1, history="H2", verdicts=[(1, "a1")])
     assert desk.engine.queued == 1 and desk.said == [] and desk.records == []
+    assert not desk.engine.answered
 
 
 def test_of_two_verdicts_on_one_place_that_counts_which_names_its_event() -> None:
