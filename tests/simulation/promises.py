@@ -28,6 +28,8 @@ class Speaking:
 
     granted: int = 0
     nonce: str | None = None
+    changed: bool = False
+    """An answer to the latest hello has changed the history."""
     unanswered: set[tuple[str, int]] = field(default_factory=set)
 
 
@@ -104,6 +106,12 @@ class Promises(Watch):
             speaking.unanswered = {place for place in speaking.unanswered if place[0] != ack.incarnation}
         if ack.problem == "unreadable" or ack.incarnation not in engine.streams:
             return
+        if ack.history != engine.history and fresh:
+            if (
+                speaking.changed
+            ):  # a hello's answers may change the history once: this one is only asked about
+                return
+            speaking.changed = True
         if ack.history == engine.history or fresh:
             told = engine.streams[ack.incarnation]
             if ack.problem == "fork" and not told.left:
@@ -119,6 +127,7 @@ class Promises(Watch):
         if action.kind == "hello":
             if body["nonce"] != speaking.nonce:
                 speaking.unanswered.clear()
+                speaking.changed = False
             speaking.nonce = body["nonce"]
             self.world.trace(machine.name, "hello", _hello_line(body))
             return
@@ -242,8 +251,11 @@ class Promises(Watch):
                 if name not in time.movements and not (self.lossy and name in time.aside):
                     return f"{name} is in conflict, and was not booked in any other place"
             elif name not in time.movements:
-                # A copy of this agent took its place, or had let go of it; central has written that down.
-                if self.lossy and (name in time.aside or time.is_lost(row.incarnation, row.sequence)):
+                # A copy of this agent took its place, or had let go of it. Central has written that down, unless it had
+                # called safe what it lost, and the copy was first: then this one is never sent again.
+                place = (row.incarnation, row.sequence)
+                taken = self.cloned and time.places.get(place, name) != name
+                if self.lossy and (taken or name in time.aside or time.is_lost(*place)):
                     continue
                 return f"{name} was {row.outcome}, and central does not have it"
             elif time.movements[name] != (row.outcome, row.movement) and not self._may_differ():
