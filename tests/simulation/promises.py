@@ -251,8 +251,8 @@ class Promises(Watch):
                 if name not in time.movements and not (self.lossy and name in time.aside):
                     return f"{name} is in conflict, and was not booked in any other place"
             elif name not in time.movements:
-                # A copy of this agent took its place, or had let go of it. Central has written that down, unless it had
-                # called safe what it lost, and the copy was first: then this one is never sent again.
+                # A copy of this agent took its place, or had let go of it. Central has written that down, unless it
+                # had called safe what it lost, and the copy was first: then this one is never sent again.
                 place = (row.incarnation, row.sequence)
                 taken = self.cloned and time.places.get(place, name) != name
                 if self.lossy and (taken or name in time.aside or time.is_lost(*place)):
