@@ -56,11 +56,11 @@ class Committer:
     def __init__(self, store: Store, now_ms: Callable[[], int]) -> None:
         self.store, self._now_ms = store, now_ms
         self._mender = Mender(store)
-        self.told = ("", 0)
+        self.told: tuple[str, int]
         """(incarnation, last sequence) of what is durable for certain."""
-        self.queued = 0
+        self.queued: int
         """Events without a verdict, as far as that is durable."""
-        self.history: str | None = None
+        self.history: str | None
         """The history that the verdicts belong to; None before the first answer ever."""
 
     @property

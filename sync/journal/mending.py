@@ -43,9 +43,7 @@ class Mender:
         self._store, self._files = store, store.files
         self._suspect = False
         self._failures = 0
-        self._is_sparing = False
-        """The log is carried over early, so that it stays within its length."""
-        self.condition: Condition | None = None
+        self.condition: Condition | None
         """Why scans are refused, or may be soon; None: all is well."""
         self.moved_from = ""
         """The old file, when the journal got a new one since the start; empty: it did not."""
@@ -89,7 +87,7 @@ class Mender:
         if self._suspect:
             self._keep_what_lost_its_name()
             self._recover(incarnation, last)
-            self._suspect = self._is_sparing = False
+            self._suspect = False
             self._failures = 0
             committed()
             log.warning("the journal takes writes again", file=str(self._store.path))
@@ -156,21 +154,17 @@ class Mender:
             except OSError as error:
                 if self._kind(error) != "full":
                     raise
-        self._spare(not ballast.is_there())
         if ballast.is_there():
+            self._store.checkpoint_every(CHECKPOINT_PAGES)
             self.condition = None
             return
+        self._store.checkpoint_every(FULL_CHECKPOINT_PAGES)
         reserve = free + self._store.unused_bytes()
         text = (
             f"{self._store.path}: the disk is full: {_mb(reserve)} MB are left, and {_mb(ballast.needed_bytes)} MB"
             f" are kept for what central says. What is recorded is kept. {advice('full')}"
         )
         self.condition = Condition("full", text, refuses=reserve < ballast.needed_bytes)
-
-    def _spare(self, sparing: bool) -> None:
-        if sparing != self._is_sparing:
-            self._store.checkpoint_every(FULL_CHECKPOINT_PAGES if sparing else CHECKPOINT_PAGES)
-            self._is_sparing = sparing
 
 
 def _mb(size_bytes: int) -> int:

@@ -111,6 +111,13 @@ async def break_down(journal: Journal, error: Exception) -> str:
     return text
 
 
+async def half_mended(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit failed, and the first attempt to mend it too: no connection is open."""
+    await break_down(journal, OSError(errno.EIO, "Input/output error"))
+    monkeypatch.setattr(files, "_settle_log", failing(1, OSError(errno.EIO, "log"), files._settle_log))
+    assert "log" in await refused(journal)
+
+
 # --- the ballast -----------------------------------------------------------------------------------------------
 
 
@@ -197,10 +204,27 @@ async def test_room_inside_the_file_is_room_too(
     monkeypatch.setattr(Files, "free_bytes", lambda self: 0)
     journal = await open_()
     assert journal.condition.refuses and "is full" in await refused(journal)
-    monkeypatch.setattr(journal._store, "unused_bytes", lambda: 2 * MIB)
+    # Nothing is in doubt, so nothing is opened anew.
+    monkeypatch.setattr(journal._store, "recover", failing(1, AssertionError("in doubt"), lambda *_: None))
+    needed = journal._files.ballast.needed_bytes
+    monkeypatch.setattr(journal._store, "unused_bytes", lambda: needed)
     await eventually_async(lambda: not journal.condition.refuses)
     await journal.append([draft("a")])
     assert journal.condition.kind == "full" and await ids(journal) == ["a"]
+
+
+async def test_a_ballast_that_just_fits_is_made(open_: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Files, "free_bytes", lambda self: self.ballast.needed_bytes)
+    journal = await open_(ballast_bytes=MIB)
+    assert journal.condition is None and journal._files.ballast.is_there()
+
+
+async def test_closed_again_a_store_lets_go_of_nothing(open_: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name may belong to another by then."""
+    journal = await open_()
+    await journal.close()
+    monkeypatch.setattr(journal._files, "let_go", failing(1, AssertionError("let go twice"), lambda: None))
+    journal._store.close()
 
 
 async def test_a_ballast_that_fits_no_more_is_a_full_disk_and_another_error_is_itself(
@@ -479,9 +503,7 @@ async def test_no_empty_file_takes_the_place_of_one_that_went_while_it_was_not_o
 ) -> None:
     journal = await open_()
     await journal.append([draft("a")])
-    await break_down(journal, OSError(errno.EIO, "Input/output error"))
-    monkeypatch.setattr(files, "_settle_log", failing(1, OSError(errno.EIO, "log"), files._settle_log))
-    assert "log" in await refused(journal)
+    await half_mended(journal, monkeypatch)
     elsewhere = path.parent.with_name("elsewhere")
     path.parent.rename(elsewhere)
     path.parent.mkdir()
@@ -557,9 +579,7 @@ async def test_a_new_journal_does_not_begin_in_silence_when_one_that_was_used_is
 ) -> None:
     journal = await open_()
     await journal.append([draft("a")])
-    await break_down(journal, OSError(errno.EIO, "Input/output error"))
-    monkeypatch.setattr(files, "_settle_log", failing(1, OSError(errno.EIO, "log"), files._settle_log))
-    await refused(journal)
+    await half_mended(journal, monkeypatch)
     path.unlink()
     path.touch()
     assert "Bring its directory back" in await refused(journal)
