@@ -29,7 +29,7 @@ demo-setup: system-demo .venv/demo/.installed ## set up what the demo needs, wit
 
 .PHONY: test
 test: lint types ## run everything: style, types, import rules, tests, coverage (ARGS for pytest)
-	@$(TEST)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(TEST)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: lint
 lint: test-setup ## check style
