@@ -27,7 +27,7 @@ from sync.journal import files as files_module
 from sync.journal import journal as journal_module
 from sync.journal.condition import Condition
 from sync.journal.recorded import JournalDamaged
-from sync.journal.store import _runs
+from sync.journal.store import _insert_statement, _runs
 from sync.messages import BATCH_EVENTS, MAX_UPWARD_BYTES, Verdict, cut_batches
 from sync.ranges import Ranges
 from sync.stream import Stream
@@ -124,6 +124,16 @@ async def test_a_thousand_callers_share_commits_and_none_is_lost(opened) -> None
     )
     [stream] = await journal.streams()
     assert stream == Stream(journal.incarnation, last=3000, lacking=Ranges([(1, 3000)]))
+
+
+@pytest.mark.parametrize("together", [1, 2, 9, 200, 201])
+async def test_however_many_are_entered_together_each_has_its_row(
+    opened, tmp_path: Path, together: int
+) -> None:
+    _insert_statement.cache_clear()  # another test had it built, perhaps where nothing was measured
+    journal = await opened()
+    await journal.append([draft(f"e{n}") for n in range(together)])
+    assert [event["id"] for event in texts(tmp_path / "journal.db")] == [f"e{n}" for n in range(together)]
 
 
 async def test_kill_nine_right_after_ok_loses_nothing(opened, tmp_path: Path) -> None:
