@@ -23,6 +23,8 @@ class Ballast:
 
     def __init__(self, path: Path, size_bytes: int = BALLAST_BYTES) -> None:
         self._path, self.size_bytes = path, size_bytes
+        self._is_made = False
+        """By this process: some file systems (ZFS) set no blocks aside, and then their word is all there is."""
 
     @property
     def needed_bytes(self) -> int:
@@ -37,7 +39,8 @@ class Ballast:
             state = self._path.stat()
         except FileNotFoundError:
             return self.size_bytes == 0
-        return min(state.st_size, state.st_blocks * _BLOCK_BYTES) >= self.size_bytes
+        blocks_bytes = state.st_size if self._is_made else state.st_blocks * _BLOCK_BYTES
+        return min(state.st_size, blocks_bytes) >= self.size_bytes
 
     def make(self) -> None:
         """Take the room, durably; nothing is done when it is held already.
@@ -57,6 +60,7 @@ class Ballast:
         finally:
             os.close(descriptor)
         sync_directory(self._path.parent)
+        self._is_made = True
 
     def release(self) -> bool:
         """Give the room back; False: it was given already."""

@@ -7,6 +7,7 @@ whatever else has the same form is none. Bytes and their meaning: https://www.sq
 
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -29,13 +30,13 @@ _FIRST_BLOB: Final = 12
 _event = msgspec.json.Decoder(Event)
 
 
-def events_behind_hole(path: Path) -> dict[int, Row]:
+def events_behind_hole(path: Path, held: ExitStack) -> dict[int, Row]:
     """What the log of this journal has behind the place where SQLite stops reading it, by key. Somebody must have
-    read it just before.
+    read it just before. `held`: closed after that, see `inspection.frames_behind`.
     """
     pages: dict[int, bytes] = {}
     uncommitted: dict[int, bytes] = {}
-    for number, is_commit, page in inspection.frames_behind(path):
+    for number, is_commit, page in inspection.frames_behind(path, held):
         uncommitted[number] = page
         if is_commit:
             pages |= uncommitted

@@ -79,7 +79,11 @@ class Committer:
         self._committed()
 
     def close(self) -> None:
-        """Close the store, with all that was told under the journal's name."""
+        """Close the store, with all that was told under the journal's name, and nothing else."""
+        if self._mender.is_suspect:
+            self.commit(
+                []
+            )  # else who was refused finds it recorded at the next start, and may have scanned again
         self._mender.close()
 
     def commit(

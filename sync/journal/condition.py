@@ -104,5 +104,5 @@ def cannot_open(path: Path, error: Exception, free_bytes: int) -> JournalError:
     if kind == "damaged":
         return JournalDamaged(f"{path}: the journal is damaged ({words(error)}). {advice(kind)}")
     return JournalError(
-        f"{path}: the journal cannot be used ({words(error)}). Nothing was changed. {_AT_START[kind]}"
+        f"{path}: the journal cannot be used ({words(error)}). What is recorded is kept. {_AT_START[kind]}"
     )

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 
 from sync.journal import inspection, moving
 from sync.journal.ballast import BALLAST_BYTES, Ballast
-from sync.journal.directory import log_of, make_directory, sync_directory, uri_of
+from sync.journal.directory import log_of, make_directory, sync_directory, unused, uri_of
 from sync.journal.recorded import JournalDamaged, JournalError
 
 # One checkpoint per 6,000 pages (some 35,000 scans that come at once) instead of SQLite's 1,000 takes the long
@@ -51,11 +51,13 @@ class Files:
     """The file at `path`, its write-ahead log, and the lock and the ballast beside them."""
 
     def __init__(self, path: Path, *, ballast_bytes: int = BALLAST_BYTES) -> None:
-        self.path = path
+        self.path = path.resolve()  # by whatever name it is asked for, its lock and its log stand beside it
+        path = self.path
         self.ballast = Ballast(path.with_name(f"{path.name}.ballast"), ballast_bytes)
         self.openings = 0
         """How often it was opened for writing: who opened it before may have a file, or a log, that lost its name."""
         self._lock: int | None = None
+        self._directory: int | None = None
         self._names = threading.Lock()
         """Held while names change, and while a file is opened by its name."""
         self._file: int | None = None
@@ -75,21 +77,27 @@ class Files:
             make_directory(self.path.parent)
             self._lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Somebody may have deleted the lock's file while its agent runs.
+            self._directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            _lock_where_it_can_be(self._directory)
         except BlockingIOError as error:
             raise JournalError(f"{self.path}: another agent is using this journal. Stop it first") from error
         except OSError as error:
-            likely = "Run it as the agent's user, or make" if error.errno == errno.EACCES else "Make"
-            text = f"{self.path}: {error.strerror}. {likely} the data directory writable"
-            raise JournalError(text) from error
+            advice = _LOCK_ADVICE.get(error.errno or 0, "Make the data directory writable")
+            raise JournalError(f"{self.path}: {error.strerror}. {advice}") from error
 
     def unlock(self) -> None:
         """Let others in. A file that was used and is not there now is missed by whoever comes next."""
         if self._lock is not None:
             if self._is_made and _size(self.path):
+                # Beside somebody who reads, or on a full disk, the log is still there when all is closed.
+                left = _size(log_of(self.path))
                 with contextlib.suppress(OSError):  # it stays noted as used, which matters only if it goes
-                    self._note(NOT_IN_USE)
-            os.close(self._lock)
-            self._lock = None
+                    self._note(str(left) if left else NOT_IN_USE)
+            for held in (self._directory, self._lock):
+                if held is not None:
+                    os.close(held)
+            self._lock = self._directory = None
 
     def connect(self) -> sqlite3.Connection:
         """The connection that writes and checkpoints. There is one at a time.
@@ -129,11 +137,8 @@ class Files:
         """
         self._make_ready()
         if self.path.exists() and not self._is_being_made():
-            raw = _driver(uri_of(self.path, "ro"))
-            try:
-                inspection.inspect(raw, self.path)
-            finally:
-                raw.close()
+            with contextlib.ExitStack() as held, contextlib.closing(_driver(uri_of(self.path, "ro"))) as raw:
+                inspection.inspect(raw, self.path, held)
 
     def _is_being_made(self) -> bool:
         """A rollback journal is left by a power loss while the file was made, before anything was recorded in it."""
@@ -141,8 +146,9 @@ class Files:
 
     def _make_ready(self) -> None:
         with self._names:
-            moving.finish(self.path)
+            self._finish_move()
         self._refuse_remains()
+        self._refuse_second_name()
         self._refuse_lost()
         _settle_log(log_of(self.path))
 
@@ -215,9 +221,17 @@ class Files:
 
     def take(self, copy: Path, word: str) -> Path:
         """Let this copy, which has no log, be the journal from now on; where the old one is kept (NAME.WORD-1)."""
-        self._note_without_log()
         with self._names:
-            return moving.put_in_place(copy, self.path, word)
+            aside = unused(self.path, word)
+            moving.announce(copy, self.path)
+            self._finish_move(word)
+        return aside
+
+    def _finish_move(self, word: str = moving.WORDS[0]) -> None:
+        """From the moment when a copy counts, the log of the old file is not missed any more, and the copy is."""
+        if moving.is_announced(self.path):
+            self._note(WITHOUT_LOG)
+            moving.finish(self.path, word)
 
     def _note_without_log(self) -> None:
         self._note(WITHOUT_LOG if self._is_made else NOT_IN_USE)
@@ -248,6 +262,16 @@ class Files:
                 f"{self.path}: its log {log.name} {what}, and with it what was recorded last"
             )
 
+    def _refuse_second_name(self) -> None:
+        """Under another name it would have another lock and another log: two agents would write into one file, and
+        each would lose what the other wrote.
+        """
+        if self.path.is_file() and self.path.stat().st_nlink > 1:
+            raise JournalError(
+                f"{self.path}: the journal's file has a second name (a hard link). Nothing was changed. Delete that"
+                " name, or make it a copy (cp)"
+            )
+
     def _refuse_remains(self) -> None:
         """SQLite takes a file that is shorter than its first page for a new database, and throws the log beside it
         away. Only an empty file with no log is one that was never used.
@@ -255,6 +279,22 @@ class Files:
         size, log_size = _size(self.path), _size(log_of(self.path))
         if 0 < size < SMALLEST_BYTES or (size == 0 and log_size > 0):
             raise JournalDamaged(f"{self.path}: only {size} bytes of it are left")
+
+
+_LOCK_ADVICE: Final = {
+    errno.EACCES: "Run it as the agent's user, or make the data directory writable",
+    errno.ENOSPC: "Make room on this disk, and start the agent again",
+    errno.ENOLCK: "This file system cannot lock files: give the agent a data_dir on a disk of its own",
+}
+
+
+def _lock_where_it_can_be(directory: int) -> None:
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # a network's file system locks no directories; the lock's file is locked all the same
 
 
 def _driver(uri: str) -> sqlite3.Connection:

@@ -16,8 +16,9 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
 import msgspec
 import structlog
@@ -33,7 +34,7 @@ NEWEST_EVENTS: Final = 10_000  # about 0.1 s
 CHECK_S: Final = 20.0
 PROGRESS_S: Final = 5.0  # between lines in the log
 AGAIN_S: Final = 0.05  # a check that had not begun when it was ended is ended again
-_SEQUENCE: Final = (1 << 40) - 1  # of an event's key, see `store.py`
+_SEQUENCE: Final = (1 << 40) - 1  # of an event's key, see `layout.py`
 
 _LOG_MAGIC: Final = 0x377F0682
 _LOG_HEADER: Final = 32
@@ -50,16 +51,18 @@ class _Placed(msgspec.Struct):
 _placed = msgspec.json.Decoder(_Placed)
 
 
-def inspect(raw: sqlite3.Connection, path: Path, *, limit_s: float = CHECK_S) -> bool:
+def inspect(raw: sqlite3.Connection, path: Path, held: ExitStack, *, limit_s: float = CHECK_S) -> bool:
     """Look at a file that was opened and not yet written; whether the check came to its end.
 
+    Args:
+        held: closed after `raw`, see `frames_behind`.
     Raises:
         JournalDamaged: it is a journal, and not sound.
         JournalError: it belongs to another program.
         sqlite3.Error: it cannot be read.
     """
     tables = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if sum(is_commit for _, is_commit, _ in frames_behind(path)) > 1:
+    if sum(is_commit for _, is_commit, _ in frames_behind(path, held)) > 1:
         raise JournalDamaged(f"{path}: the journal is damaged (its log {log_of(path).name} has a hole in it)")
     if not tables:
         return True
@@ -82,16 +85,21 @@ def inspect(raw: sqlite3.Connection, path: Path, *, limit_s: float = CHECK_S) ->
     return True
 
 
-def frames_behind(path: Path) -> Iterator[tuple[int, bool, bytes]]:
+def frames_behind(path: Path, held: ExitStack) -> Iterator[tuple[int, bool, bytes]]:
     """(page number, whether it ends a commit, page) of the frames in the log behind the last one that SQLite reads.
 
     It has just read the log, and notes in the index how far: https://www.sqlite.org/walformat.html says where, and
     where frames keep salts and sizes. Of a file that is gone it reads nothing.
+
+    Args:
+        held: keeps the index open, and is closed after every connection that this process has to the file. To close a
+            file gives up all locks that the process has on it (fcntl(2)), SQLite's among them: whoever opened the
+            journal next would take itself for the first and begin the index anew.
     """
     log_path, index = log_of(path), index_of(path)
     if not log_path.exists() or (path.exists() and not index.exists()):
         return
-    frames_read = _frames_read(index) if path.exists() else 0
+    frames_read = _frames_read(held.enter_context(index.open("rb"))) if path.exists() else 0
     with log_path.open("rb") as file:
         header = file.read(_LOG_HEADER).ljust(_LOG_HEADER, b"\0")
         first_frame = file.read(_FRAME_HEADER).ljust(_FRAME_HEADER, b"\0")
@@ -104,9 +112,8 @@ def frames_behind(path: Path) -> Iterator[tuple[int, bool, bytes]]:
                 yield number, pages_after_commit > 0, frame[_FRAME_HEADER:]
 
 
-def _frames_read(index: Path) -> int:
-    with index.open("rb") as file:
-        (frames_read,) = struct.unpack("=16xI", file.read(20).ljust(20, b"\0"))
+def _frames_read(index: BinaryIO) -> int:
+    (frames_read,) = struct.unpack("=16xI", index.read(20).ljust(20, b"\0"))
     return int(frames_read)
 
 

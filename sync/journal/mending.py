@@ -4,13 +4,11 @@ The rule: **after any failed commit nobody sees OK until the file was opened ane
 a full checkpoint with its fsync has succeeded.** What could be read before that may never have reached the
 disk.
 
-    full       scans are refused. The ballast is given up, so that verdicts can be written and what is settled
-    can be
-               pruned. Scans are taken again when more room is free than the ballast needs; then it is made anew
-    failing    (an input/output error) opened anew at each attempt. When that failed several times although
-    the directory
-               takes writes, all that can be read is copied to a new file: whole and compared, or the old file
-               stays in use
+    full       scans are refused. The ballast is given up, so that verdicts can be written and what is settled can
+               be pruned. Scans are taken again when more room is free than the ballast needs; then it is made anew
+    failing    (an input/output error) opened anew at each attempt. When that failed several times although the
+               directory takes writes, all that can be read is copied to a new file: whole and compared, or the old
+               file stays in use
     read-only, missing, damaged, defect    refused at each attempt, until one succeeds
 
 Nothing is ever deleted to make room, and no attempt is the last. Attempts are made by whoever asks next, and
@@ -41,7 +39,8 @@ class Mender:
 
     def __init__(self, store: Store) -> None:
         self._store, self._files = store, store.files
-        self._suspect = False
+        self.is_suspect = False
+        """The last commit failed: what nobody was told of may stand in the file, and what was told may not."""
         self._failures = 0
         self.condition: Condition | None
         """Why scans are refused, or may be soon; None: all is well."""
@@ -84,10 +83,10 @@ class Mender:
         Raises:
             Exception: not yet. `failed` is told.
         """
-        if self._suspect:
+        if self.is_suspect:
             self._keep_what_lost_its_name()
             self._recover(incarnation, last)
-            self._suspect = False
+            self.is_suspect = False
             self._failures = 0
             committed()
             log.warning("the journal takes writes again", file=str(self._store.path))
@@ -95,7 +94,7 @@ class Mender:
 
     def failed(self, error: Exception) -> JournalError:
         """A commit, or an attempt to mend, failed: what those who waited are told."""
-        self._suspect = True
+        self.is_suspect = True
         kind = self._kind(error)
         if kind == "full":
             self._release()

@@ -22,7 +22,7 @@ from sync.journal.recorded import JournalDamaged
 WORDS: Final = ("old", "damaged")
 
 # Both files must agree on this after a copy: one row for each start of the agent (of whose keys the upper
-# bits are the number, see `store.py`), and in it every way to lose an event or a part of one. Other
+# bits are the number, see `layout.py`), and in it every way to lose an event or a part of one. Other
 # tables are small.
 _EVENTS: Final = (
     "SELECT key >> 40, count(*), min(key), max(key), sum(key & 0xFFFFFF), sum(length(text)), sum(recorded_ms),"
@@ -56,22 +56,29 @@ def copy(source: sqlite3.Connection, path: Path) -> Path:
     return moving
 
 
-def put_in_place(moving: Path, path: Path, word: str) -> Path:
-    """Let the copy take the journal's name, and keep the old file aside: its new name.
+def announce(moving: Path, path: Path) -> None:
+    """The copy counts from now on. `finish` gives it the journal's name.
 
     Raises:
-        OSError: the directory takes no writes. `finish` goes on from there.
+        OSError: the directory takes no writes.
     """
-    aside = unused(path, word)
     _sync(moving)
     moving.replace(_moved(path))
     sync_directory(path.parent)
-    finish(path, word)
-    return aside
+
+
+def is_announced(path: Path) -> bool:
+    """Whether a copy counts that has not the journal's name yet."""
+    return _moved(path).exists()
 
 
 def finish(path: Path, word: str = WORDS[0]) -> None:
-    """Finish what a power loss or an error interrupted; nothing to do otherwise."""
+    """Give the copy that counts the journal's name, and keep the old file aside; nothing to do when none counts.
+    After a power loss or an error it is done again, and goes on from there.
+
+    Raises:
+        OSError: the directory takes no writes.
+    """
     moved = _moved(path)
     if not moved.exists():
         return

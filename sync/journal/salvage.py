@@ -8,6 +8,7 @@ it is changed: it is opened for reading only, and kept.
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -73,9 +74,24 @@ def _refuse_sound(files: Files) -> None:
 
 
 def _replace(files: Files, agent: str, site: str, random_bytes: ids.RandomBytes) -> Replaced:
-    made = moving.copy_for(files.path)
-    store = Store(Files(made, ballast_bytes=0), agent=agent, site=site, random_bytes=random_bytes)
-    old = _Old(files.path)
+    made, old = moving.copy_for(files.path), _Old(files.path)
+    try:
+        try:
+            entered = _enter(
+                Store(Files(made, ballast_bytes=0), agent=agent, site=site, random_bytes=random_bytes), old
+            )
+        finally:
+            old.close()
+        aside = files.take(made, "damaged")
+    except BaseException:
+        moving.copy_for(files.path)  # on a full disk its room is needed
+        raise
+    left = next((file for file in (aside, log_of(aside)) if file.exists()), None)
+    return Replaced(left, entered, old.settled, old.unreadable)
+
+
+def _enter(store: Store, old: "_Old") -> int:
+    """Enter all that is unsettled into a new journal: so many events."""
     try:
         store.open()
         with store.transaction():
@@ -83,13 +99,10 @@ def _replace(files: Files, agent: str, site: str, random_bytes: ids.RandomBytes)
         for rows in old.unsettled():
             with store.transaction():
                 store.enter(rows)
-        entered = store.last
+        store.checkpoint("TRUNCATE")  # whoever closes it does so too, and says nothing when the disk is full
+        return store.last
     finally:
         store.close()
-        old.close()
-    aside = files.take(made, "damaged")
-    left = next((file for file in (aside, log_of(aside)) if file.exists()), None)
-    return Replaced(left, entered, old.settled, old.unreadable)
 
 
 def _look_into(path: Path) -> sqlite3.Connection:
@@ -104,11 +117,12 @@ class _Old:
     """What can still be read of a damaged file."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._raw = path, _look_into(path)
+        self._path, self._raw, self._held = path, _look_into(path), ExitStack()
         self.settled = self.unreadable = 0
 
     def close(self) -> None:
         self._raw.close()
+        self._held.close()
 
     def connections(self) -> int:
         """How often it has connected, as far as that can be read."""
@@ -119,7 +133,7 @@ class _Old:
         """(text, recorded_ms) of what central may not have, some hundred at a time, nearly in order."""
         stored = self._try("SELECT number, safe FROM incarnation") or ()
         safe = {number: last for number, last in stored if isinstance(last, int)}
-        newer = carving.events_behind_hole(self._path)
+        newer = carving.events_behind_hole(self._path, self._held)
         for rows in self._rows():
             yield self._unsettled([newer.pop(row[0], row) for row in rows], safe)
         rest = [newer[key] for key in sorted(newer)]

@@ -160,7 +160,8 @@ class Store:
         """
         if self._one(f"PRAGMA wal_checkpoint({how})"):
             raise JournalError(
-                f"{self.path}: another program reads the journal, and its log cannot be carried into the file"
+                f"{self.path}: another program reads the journal, and its log cannot be carried into the file. End it"
+                " (tallyman journal …)"
             )
 
     def rescue(self) -> Path:

@@ -8,6 +8,7 @@ each look sees the events and what is known of them (`lives.py`) as of the same 
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -112,7 +113,7 @@ class Survey:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._raw = _open(path)
+        self._raw, self._held = _open(path), ExitStack()
         self._file = path.stat().st_ino
 
     def __enter__(self) -> Self:
@@ -122,6 +123,7 @@ class Survey:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._raw.close()
+        self._held.close()
         if isinstance(error, sqlite3.Error):
             raise unreadable(self.path, error) from error
 
@@ -235,7 +237,7 @@ class Survey:
         noted = lock.read_bytes() if lock.is_file() and os.access(lock, os.R_OK) else b""
         if noted.isdigit() and _size(log) < int(noted):
             return f"its log {log.name} is gone or cut short, and with it what was recorded last"
-        if sum(is_commit for _, is_commit, _ in inspection.frames_behind(self.path)) > 1:
+        if sum(is_commit for _, is_commit, _ in inspection.frames_behind(self.path, self._held)) > 1:
             return f"its log {log.name} has a hole in it, and what lies behind it is not shown"
         return None
 
@@ -360,9 +362,22 @@ def _holder(lock: Path) -> int | None:
         held = Path("/proc/locks").read_text()
     except OSError:
         return None
-    wanted = f"{os.major(state.st_dev):02x}:{os.minor(state.st_dev):02x}:{state.st_ino}"
+    wanted = (f"{os.major(state.st_dev):02x}:{os.minor(state.st_dev):02x}", str(state.st_ino))
     for line in held.splitlines():
         words = line.split()
-        if words[1:2] == ["FLOCK"] and wanted in words:
+        if words[1:2] != ["FLOCK"]:
+            continue
+        device, _, inode = words[5].rpartition(":")
+        if inode == wanted[1] and (device == wanted[0] or _has_open(int(words[4]), state)):
             return int(words[4])
     return None
+
+
+def _has_open(process: int, file: os.stat_result) -> bool:
+    """Whether that process has this file open: where file systems lie upon each other (overlayfs, btrfs), a lock is
+    told with another device than the file's.
+    """
+    try:
+        return any(os.path.samestat(one.stat(), file) for one in Path(f"/proc/{process}/fd").iterdir())
+    except OSError:
+        return False

@@ -485,7 +485,7 @@ async def test_a_first_event_that_moves_behind_others_names_no_incarnation_befor
 
 
 async def test_what_is_entered_from_another_journal_lacks_a_verdict(opened, tmp_path: Path) -> None:
-    other, journal = await opened(tmp_path / "other.db"), await opened()
+    other, journal = await opened(tmp_path / "other" / "journal.db"), await opened()
     await other.append([draft("a"), draft("b")])
     rows = [(text, 1_700_000_000_000) for _, _, text in await other.read(other.incarnation, 1, 2)]
     await journal.append([draft("c")])

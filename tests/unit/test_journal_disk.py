@@ -129,6 +129,7 @@ def test_the_ballast_holds_real_blocks_and_is_enough_for_the_longest_log(tmp_pat
     ballast.make()
     with (tmp_path / "b").open("wb") as holes:
         holes.truncate(MIB)
+    ballast = Ballast(tmp_path / "b", MIB)
     assert not ballast.is_there(), "a file of holes holds nothing"
     ballast.make()
     assert ballast.is_there() and ballast.release() and not ballast.is_there()
@@ -491,7 +492,7 @@ async def test_a_new_file_that_could_not_take_the_name_is_made_again_from_what_i
     await journal.append([draft("a")])
     path.unlink()
     await refused(journal)
-    monkeypatch.setattr(moving, "put_in_place", failing(2, OSError(errno.EIO, "names"), moving.put_in_place))
+    monkeypatch.setattr(moving, "announce", failing(2, OSError(errno.EIO, "names"), moving.announce))
     for _ in range(2):
         assert "names" in await refused(journal)
     await journal.append([draft("b")])
@@ -739,8 +740,9 @@ def test_a_move_without_a_log_is_finished_too(names: Any) -> None:
 
 def test_a_copy_takes_the_name_also_when_there_is_no_old_file(tmp_path: Path) -> None:
     (tmp_path / "j.moving").write_text("new")
-    aside = moving.put_in_place(tmp_path / "j.moving", tmp_path / "j", "damaged")
-    assert not aside.exists() and (tmp_path / "j").read_text() == "new"
+    moving.announce(tmp_path / "j.moving", tmp_path / "j")
+    moving.finish(tmp_path / "j", "damaged")
+    assert (tmp_path / "j").read_text() == "new"
     assert moving.kept_aside(tmp_path / "j") == []
 
 
@@ -757,9 +759,9 @@ async def test_a_check_that_takes_too_long_ends_and_says_so(
     monkeypatch.setattr(inspection, "PROGRESS_S", 0.002)
     monkeypatch.setattr(inspection, "AGAIN_S", 0.001)
     raw = sqlite3.connect(path, check_same_thread=False)
-    with contextlib.closing(raw), capture_logs() as said:
-        assert not inspection.inspect(raw, path, limit_s=0.0)
-        assert inspection.inspect(raw, path, limit_s=600.0)
+    with contextlib.ExitStack() as held, contextlib.closing(raw), capture_logs() as said:
+        assert not inspection.inspect(raw, path, held, limit_s=0.0)
+        assert inspection.inspect(raw, path, held, limit_s=600.0)
     events = [one["event"] for one in said]
     assert {"the journal is too large to be checked whole", "checking the journal"} == set(events)
 
@@ -779,10 +781,11 @@ class Watched:
 async def test_a_check_that_fails_in_itself_says_why(open_: Any, path: Path) -> None:
     await (await open_()).close()
     with (
+        contextlib.ExitStack() as held,
         contextlib.closing(sqlite3.connect(path)) as raw,
         pytest.raises(sqlite3.OperationalError, match="I/O"),
     ):
-        inspection.inspect(Watched(raw), path)  # type: ignore[arg-type]
+        inspection.inspect(Watched(raw), path, held)  # type: ignore[arg-type]
 
 
 NOT_NULL = (
@@ -815,7 +818,8 @@ async def test_what_a_check_finds_is_refused_and_said(
 
 def test_a_log_without_its_index_tells_nothing(tmp_path: Path) -> None:
     (tmp_path / "j-wal").write_bytes(b"log")
-    assert list(inspection.frames_behind(tmp_path / "j")) == []
+    with contextlib.ExitStack() as held:
+        assert list(inspection.frames_behind(tmp_path / "j", held)) == []
 
 
 # --- what an error means ---------------------------------------------------------------------------------------
