@@ -14,6 +14,7 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from sync.journal import files as files_module
 from sync.journal import journal as journal_module
 from sync.journal.condition import Condition
 from sync.journal.recorded import JournalDamaged
-from sync.journal.store import _insert_statement, _runs
+from sync.journal.store import EVENTS_PER_STATEMENT, _insert_statement, _places, _runs
 from sync.messages import BATCH_EVENTS, MAX_UPWARD_BYTES, Verdict, cut_batches
 from sync.ranges import Ranges
 from sync.stream import Stream
@@ -552,7 +553,7 @@ async def test_an_empty_file_without_a_log_is_a_new_journal(opened, tmp_path: Pa
 
 async def test_a_directory_in_the_journals_place_is_refused_in_words(opened, tmp_path: Path) -> None:
     (tmp_path / "dir.db").mkdir()
-    with pytest.raises(JournalError, match="cannot be used"):
+    with pytest.raises(JournalError, match=r"dir\.db: the journal cannot be used"):
         await opened(tmp_path / "dir.db")
 
 
@@ -700,6 +701,7 @@ async def test_after_a_failed_commit_nobody_sees_ok_and_the_place_is_used_again(
         await journal.append([draft("b")])
     [again] = await journal.append([draft("c")])
     assert again.sequence == 2 and journal.queued == 2
+    assert not journal._committer._mender.is_suspect
     assert [r.event.id for r in await journal.recent(9)] == ["c", "a"]
 
 
@@ -918,6 +920,43 @@ async def test_on_a_quick_disk_half_of_those_who_wait_are_written_while_the_othe
     recorded = await asyncio.gather(*waiting, slow)
     assert groups[:2] == [1, together] and max(groups) == together
     assert sorted(one.sequence for [one] in recorded[:-1]) == list(range(2, 102))
+
+
+@pytest.mark.parametrize(("takes_s", "quick"), [(0.4375, True), (0.5, False)])
+async def test_a_disk_is_quick_that_takes_less_time_than_those_who_ask_it(
+    opened, monkeypatch: pytest.MonkeyPatch, takes_s: float, quick: bool
+) -> None:
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now, monotonic=time.monotonic)
+    monkeypatch.setattr(journal_module, "QUICK_S", 0.125)
+    monkeypatch.setattr(journal_module, "time", clock)
+    journal, groups, free = await opened(), list[int](), threading.Event()
+    commit = journal._committer.commit
+
+    def watched(group: Any, meanwhile: Any) -> Any:
+        groups.append(len(group))
+        clock.now += takes_s if len(group) == 4 else 0.0
+        return commit(group, meanwhile)
+
+    journal._committer.commit = watched
+    slow = asyncio.ensure_future(journal._ask(free.wait))
+    await eventually_async(lambda: groups == [1])
+    waiting = [journal.append([draft()]) for _ in range(4)]
+    free.set()
+    await asyncio.gather(slow, *waiting)
+    assert groups == [1, 4] and journal._is_quick is quick
+
+
+async def test_nothing_is_looked_at_again_while_all_is_well(opened) -> None:
+    journal = await opened()
+    assert journal.held == 0, "nobody has counted"
+    await journal.append([draft()])
+    assert journal._mending is None and not journal._committer._mender.is_suspect
+
+
+def test_few_statements_do_for_any_number_of_rows() -> None:
+    places = [(rows, _places(rows)) for rows in range(1, EVENTS_PER_STATEMENT + 1)]
+    assert all(rows <= filled <= rows * 5 / 4 for rows, filled in places)
+    assert len({filled for _, filled in places}) <= 32
 
 
 async def test_so_many_rows_make_a_commit_and_who_asks_for_more_waits_for_the_next(
