@@ -153,11 +153,13 @@ def directly(
     connection: sa.Connection, text: str, values: Sequence[Any] | Mapping[str, Any] = ()
 ) -> list[tuple[Any, ...]]:
     """Run a statement on SQLite past SQLAlchemy's layers, which take ten times as long as the statement itself; a
-    transaction of the ledger has some twenty.
+    transaction of the ledger has some twenty. Only within a transaction, for the driver does not begin one as
+    SQLAlchemy would.
 
     Raises:
         sa.exc.DBAPIError: what SQLAlchemy would have made of the driver's error.
     """
+    assert connection.in_transaction(), "past SQLAlchemy nobody begins a transaction"
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
     try:

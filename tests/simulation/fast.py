@@ -124,6 +124,9 @@ class FastConnection:
             if raw.in_transaction:
                 raw.execute("ROLLBACK")
 
+    def in_transaction(self) -> bool:
+        return self.engine.raw.in_transaction
+
     def execute(self, statement: Any, parameters: Any = None) -> Any:
         many = isinstance(parameters, list)
         columns = tuple(parameters[0]) if many and parameters else ()
