@@ -37,7 +37,8 @@ MEASURED_TOO: Final = frozenset({"test_journal_damage.py"})
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever runs while coverage is measured takes twice as long. Each branch of the pure cores is taken by those
-    tests of tests/unit that name them, and where a journal is damaged: all others run unmeasured.
+    tests of tests/unit that name them, and where a journal is damaged: the calls of all others run unmeasured.
+    pytest-cov heeds the mark only around the call, so what their fixtures run is measured all the same.
     """
     for item in items:
         if not is_measured(item.path):
