@@ -325,6 +325,7 @@ class Worker:
             raise Unreadable("no worker can read it")
         if self.misreads:
             self.misreads -= 1
+            self.world.promises.misread(payload)
             raise Unreadable("this worker cannot read it this time")
         if self.world.scenario.half_readable and self.name == "w0" and b'"odd":true' in payload:
             raise Unreadable("this worker cannot read it")

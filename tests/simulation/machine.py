@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from sync import ids, messages
+from sync import engine, ids, messages
 from sync.engine import Action, Engine, Publish, Read, Record, Reenter, Void
 from sync.journal.committer import Committer, Request
 from sync.journal.reader import Reader
@@ -431,7 +431,7 @@ class Process:
             self._ask(lambda answer: self._wrote_down(together, answer), work=lambda: self._record(together))
 
     def _record(self, together: list[Record]) -> None:
-        for record in together:
+        for record in engine.joined(together):
             self.store.record(record)
 
     def _wrote_down(self, together: list[Record], answer: Any) -> None:

@@ -13,9 +13,10 @@ from unittest import mock
 import msgspec
 import sqlalchemy as sa
 
-from central import database, streams
-from central.ledger import booking
-from central.ledger.books import Books
+from central import database, streams, tables
+from central.ledger import booking, fold
+from central.ledger.books import Books, Close, Open
+from central.ledger.scribe import Scribe
 from sync import engine, stream
 from sync.engine import Engine, Reenter
 from sync.journal import lives, retention
@@ -81,7 +82,7 @@ def ok_after_failure() -> Any:
 def failed_fsync_believed() -> Any:
     def failed(original: Any, self: Any, error: Exception) -> Any:
         said = original(self, error)
-        self._suspect, self.condition = False, None
+        self.is_suspect, self.condition = False, None
         return said
 
     return _around(Mender, "failed", failed)
@@ -172,6 +173,24 @@ def void_under_new_id() -> Any:
 
 
 # --- the engine ------------------------------------------------------------------------------------
+
+
+@mistake("a hello calls gone what may be let go of", from_seed=14)
+def hello_says_safe_is_let_go() -> Any:
+    def repeat(original: Any, self: Any, now: float) -> Any:
+        streams = {
+            name: replace(one, first_kept=max(one.first_kept, one.safe + 1))
+            for name, one in self.streams.items()
+        }
+        with mock.patch.object(self, "streams", streams):
+            return original(self, now)
+
+    return _around(Engine, "_repeat_hello", repeat)
+
+
+@mistake("of what was heard while the disk was busy only the first is written down", from_seed=12)
+def joined_in_part() -> Any:
+    return _around(engine, "joined", lambda original, records: original(records[:1]))
 
 
 @mistake("the window is not looked at")
@@ -273,6 +292,21 @@ def _judged(change: Callable[..., Any]) -> Any:
     return _around(streams, "judge_batch", change)
 
 
+@mistake("what is known already is in conflict where another event holds the place", from_seed=17)
+def known_in_a_taken_place_is_conflict() -> Any:
+    def judge(original: Any, acked: int, holders: Any, known: Any, events: Any) -> Any:
+        ruling = original(acked, holders, known, events)
+        steps = [
+            replace(step, action="fork")
+            if holders.get(event.sequence, event.identity) != event.identity
+            else step
+            for event, step in zip(events, ruling.steps, strict=False)
+        ]
+        return replace(ruling, steps=tuple(steps))
+
+    return _judged(judge)
+
+
 @mistake("central goes on behind a gap")
 def gap_skipped() -> Any:
     return _judged(
@@ -302,6 +336,24 @@ def booked_per_incarnation() -> Any:
     return _around(booking, "_prepare", prepare)
 
 
+@mistake("what is known already is in conflict when it comes in another incarnation", from_seed=17)
+def known_elsewhere_is_conflict() -> Any:
+    def prepare(original: Any, agent: str, event: Any, *more: Any) -> Any:
+        one = original(agent, event, *more)
+        return replace(one, content=f"{one.content}/{event.incarnation}")
+
+    return _around(booking, "_prepare", prepare)
+
+
+@mistake("it is not said that a verdict was given before")
+def duplicate_not_said() -> Any:
+    return _around(
+        booking,
+        "_verdict",
+        lambda original, *args: msgspec.structs.replace(original(*args), duplicate=False),
+    )
+
+
 @mistake("a verdict on what was known already is another one")
 def verdict_changed() -> Any:
     def verdict(original: Any, books: Any, numbers: Any, one: Any, action: str, duplicate: bool) -> Any:
@@ -325,6 +377,17 @@ def lost_range_not_recorded() -> Any:
     return _around(Books, "note", note)
 
 
+@mistake("one place more is called lost than its agent has let go of", from_seed=14)
+def lost_one_too_many() -> Any:
+    def judge(original: Any, hello: Any, **named: Any) -> Any:
+        said = original(hello, **named)
+        ends = {one.incarnation: one.last_sequence for one in hello.incarnations}
+        lost = (replace(one, last=min(one.last + 1, ends[one.incarnation])) for one in said.lost)
+        return replace(said, lost=tuple(lost))
+
+    return _around(streams, "judge_hello", judge)
+
+
 @mistake("a lost range is waited for", from_seed=14)
 def lost_range_not_passed() -> Any:
     return _around(
@@ -339,6 +402,24 @@ def rollback_unnoticed() -> Any:
         "judge_hello",
         lambda original, *args, **named: replace(original(*args, **named), new_history=None),
     )
+
+
+@mistake("a history that central never had is taken for one that it had", from_seed=14)
+def unknown_history_unnoticed() -> Any:
+    def judge(original: Any, hello: Any, *, histories: Any, **named: Any) -> Any:
+        return original(hello, histories=histories | {hello.history}, **named)
+
+    return _around(streams, "judge_hello", judge)
+
+
+@mistake("what was set aside is forgotten with the next hello", from_seed=9)
+def aside_forgotten() -> Any:
+    def write(original: Any, self: Any) -> Any:
+        if list(self.books.agents.changed()):
+            self.store.connection.execute(sa.delete(tables.set_aside))
+        return original(self)
+
+    return _around(Scribe, "write", write)
 
 
 @mistake("an agent that was set back is not noticed", from_seed=25)
@@ -358,3 +439,27 @@ def clone_unnoticed() -> Any:
 @mistake("all that is known is called safe, whatever the backups hold", from_seed=10)
 def safe_without_backup() -> Any:
     return mock.patch.object(streams, "safe_part", lambda acked, backed_up, *, backups: acked)
+
+
+@mistake("an alarm is closed as soon as it is raised", from_seed=3)
+def alarms_closed_at_once() -> Any:
+    def note(original: Any, self: Any, change: Any, movement: Any) -> None:
+        original(self, change, movement)
+        if isinstance(change, Open) and change.kind in ("fork", "cloned_agent", "agent_set_back"):
+            original(self, Close(change.kind, change.key), movement)
+
+    return _around(Books, "note", note)
+
+
+@mistake("a balance below zero opens no discrepancy")
+def below_zero_not_noted() -> Any:
+    return _around(fold, "book", lambda original, *args: replace(original(*args), judged=()))
+
+
+@mistake("the promise book is not kept")
+def promise_book_not_kept() -> Any:
+    def save(original: Any, self: Any, table: Any, *more: Any) -> None:
+        if table is not tables.promise:
+            original(self, table, *more)
+
+    return _around(Scribe, "_save", save)

@@ -61,11 +61,11 @@ class Promises(Watch):
             del data["to_location"]
             meant = Meant(("rejected",), None)
         elif world.befalls("poison"):
-            data["unreadable"] = True  # to this version of central
-            meant = Meant(("rejected",), None)
+            data["unreadable"] = True  # to this version of central: only a void of it is booked
+            meant = Meant((), None, is_odd=True)
         elif dice.random() < 0.1:
             data["odd"] = True
-            meant = Meant(("accepted", "discrepant", "rejected"), quantity)
+            meant.is_odd = world.scenario.half_readable
         elif dice.random() < 0.1:
             data["sku"] = "UNKNOWN"
         elif dice.random() < 0.2:
@@ -163,21 +163,26 @@ class Promises(Watch):
         """Promise 5: what is forgotten, central has in all that it could go back to."""
         machine = process.machine
         held = {row.event.id for row in process.reader.recent(100_000)}
-        self._may_forget(machine, machine.known - held)
+        self._may_forget(machine, machine.known - held, process.store.history)
         machine.known = held
 
-    def _may_forget(self, machine: "Machine", gone: set[str]) -> None:
-        """What nobody saw an OK for may stand in a copied file, and is gone when its commit has failed for good."""
+    def _may_forget(self, machine: "Machine", gone: set[str], history: str | None = None) -> None:
+        """What nobody saw an OK for may stand in a copied file, and is gone when its commit has failed for good.
+
+        Args:
+            history: the one that its journal knew then; None: that is not known any more. What central had called
+                safe, and lost with an unrecorded copy, may be let go of until the agent hears of another history.
+        """
+        knows = history == self.time.histories[-1] and history not in self.doubtful
         for name in sorted(gone & machine.told.keys()):
             machine.pruned[name] = None
             self.world.counts["pruned"] += 1
-            if name not in self.time.movements and name not in self.time.aside:
-                if not self.lossy:
+            if not self.time.has(name):
+                if not self.lossy or (knows and not self.cloned):
                     raise Violation(f"{machine.name} forgot {name}, which central does not have")
                 self.excused.add(name)
             for backup in self.world.centre.backups:
-                then = backup.timeline
-                if backup.mark and name not in then.movements and name not in then.aside:
+                if backup.mark and not backup.timeline.has(name):
                     raise Violation(f"{machine.name} forgot {name}, which a recorded backup does not have")
 
     # --- copies and old states ---------------------------------------------------------------------
@@ -224,6 +229,7 @@ class Promises(Watch):
                 came_late = (incarnation, last) in self.nothing_above
                 if centre.acked(incarnation) > last and not noticed and not came_late:
                     return f"{machine.name} was set back in {incarnation[:6]} to {last}, and nobody noticed"
+        self.check_nothing_vanished()
         return None
 
     def _unsettled_at(self, machine: "Machine", process: "Process") -> str | None:
@@ -240,12 +246,14 @@ class Promises(Watch):
             if name not in held and name not in machine.pruned:
                 return f"{machine.name} no longer has {name}"
         for name in machine.pruned:
-            if name not in time.movements and name not in time.aside and name not in self.excused:
+            if not time.has(name) and name not in self.excused:
                 return f"{machine.name} forgot {name}, and central does not have it"
         for row in rows:
             name = row.event.id
             if row.outcome is None:
                 return f"{machine.name} has no verdict on {name}"
+            if (row.outcome, row.movement) not in self.said.get(name, ()):
+                return f"{name} is {(row.outcome, row.movement)} at {machine.name}, which central never said"
             if row.outcome == "conflict":
                 # No content changes here, so only its place was taken, and it was to be entered elsewhere.
                 if name not in time.movements and not (self.lossy and name in time.aside):
@@ -254,8 +262,8 @@ class Promises(Watch):
                 # A copy of this agent took its place, or had let go of it. Central has written that down, unless it
                 # had called safe what it lost, and the copy was first: then this one is never sent again.
                 place = (row.incarnation, row.sequence)
-                taken = self.cloned and time.places.get(place, name) != name
-                if self.lossy and (taken or name in time.aside or time.is_lost(*place)):
+                taken = time.places.get(place, name) != name
+                if self.lossy and self.cloned and (taken or name in time.aside or time.is_lost(*place)):
                     continue
                 return f"{name} was {row.outcome}, and central does not have it"
             elif time.movements[name] != (row.outcome, row.movement) and not self._may_differ():

@@ -1,7 +1,8 @@
 """What has to be true of central after each of its transactions, and of each of its answers.
 
 The idea: this module keeps its own account of what central wrote, read from its tables directly, and shares no code
-with what it watches. When central's database goes back, so does the account.
+with what it watches. When central's database goes back, so does the account. What is true of the books stands in
+shelves.py.
 """
 
 from collections.abc import Sequence
@@ -11,15 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from central.ledger.commands import AnswerHello, BookBatch
-from sync.messages import Ack, Hello
+from sync.messages import Ack, Hello, Verdict
+from tests.simulation import shelves
 
 if TYPE_CHECKING:
     from tests.simulation.centre import Backup
     from tests.simulation.world import World
 
-KEEPS_NONE: Final = ("supplier", "customer", "written_off", "adjustment", "variance", "outside")
+Place = tuple[str, int]
+"""Incarnation and sequence."""
+
 _MOVEMENTS: Final = "SELECT rowid, event_id, outcome, number, incarnation, sequence, event FROM movement"
 _DELIVERIES: Final = "SELECT rowid, incarnation, sequence, event_id FROM delivery"
+_ASIDE: Final = "SELECT id, event_id, incarnation, sequence, original LIKE '%.void.v1\"%' FROM set_aside"
 # `two_connections` is no proof: a hello of an earlier life that is delivered late raises it too.
 CLONE_ALARMS: Final = ("fork", "cloned_agent", "agent_set_back")
 
@@ -33,24 +38,30 @@ class Timeline:
     """What central's database holds, as told by its rows; it goes back when the database does."""
 
     acked: dict[str, int] = field(default_factory=dict)
-    places: dict[tuple[str, int], str] = field(default_factory=dict)
+    places: dict[Place, str] = field(default_factory=dict)
     """Which id came first in each place."""
     lost: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     movements: dict[str, tuple[str, int | None]] = field(default_factory=dict)
     """Outcome and number of each id."""
-    aside: set[str] = field(default_factory=set)
+    aside: dict[str, set[tuple[Place, bool]]] = field(default_factory=dict)
+    """The places in which each id was set aside, and whether as a void: that is kept beside what it replaces."""
     alarms: set[tuple[str, str]] = field(default_factory=set)
+    """Kind and key of the discrepancies that are open."""
     predecessors: dict[str, str] = field(default_factory=dict)
     histories: tuple[str, ...] = ("history-0",)
-    seen: tuple[int, ...] = (0, 0, 0, 0)
-    """The last rows of movement, delivery, set_aside and discrepancy that were looked at."""
+    seen: tuple[int, ...] = (0, 0, 0)
+    """The last rows of movement, delivery and set_aside that were looked at."""
 
     def copy(self) -> "Timeline":
         return Timeline(
             dict(self.acked), dict(self.places), {key: list(value) for key, value in self.lost.items()},
-            dict(self.movements), set(self.aside), set(self.alarms), dict(self.predecessors), self.histories,
-            self.seen,
+            dict(self.movements), {key: set(value) for key, value in self.aside.items()}, set(self.alarms),
+            dict(self.predecessors), self.histories, self.seen,
         )  # fmt: skip
+
+    def has(self, name: str) -> bool:
+        """Whether central keeps this event, booked or set aside."""
+        return name in self.movements or name in self.aside
 
     def covered(self, incarnation: str, sequence: int) -> bool:
         """Whether central knows what became of this place."""
@@ -68,6 +79,8 @@ class Meant:
     outcomes: tuple[str, ...]
     stock: int | None
     """By how much the stock grows when it is booked."""
+    is_odd: bool = False
+    """Not every worker can read it, so that a void may take its place."""
 
 
 class Watch:
@@ -86,11 +99,19 @@ class Watch:
         self.restored_once = False
         self.doubtful: set[str] = set()
         """Histories that central went back in without noticing: what they said is not held against each other."""
-        self.nothing_above: set[tuple[str, int]] = set()
+        self.nothing_above: set[Place] = set()
         """Ends of past incarnations above which central had nothing when a hello told of them. What was sent before
         the agent was set back may come later still: it is booked once, and nobody hears of the set-back.
         """
+        self.said: dict[str, set[tuple[str, int | None]]] = {}
+        """Every outcome and number that central ever told of an id, in whatever history."""
+        self._misread: set[str] = set()
         self._given: dict[tuple[str, str, int, str], tuple[str, int | None]] = {}
+
+    def misread(self, payload: bytes) -> None:
+        """A worker could not read this, as any other time it could: what came alone may become a void."""
+        if len(events := msgspec.json.decode(payload)) == 1:
+            self._misread.add(events[0]["id"])
 
     def restored(self, backup: "Backup", *, told: bool) -> None:
         """Central is what it was. Of what agents have forgotten, a recorded backup must lack nothing."""
@@ -101,7 +122,7 @@ class Watch:
         self.world.trace("central is restored", "told" if told else "untold", "to", self.time.histories[-1])
         for machine in self.world.machines:
             for name in machine.pruned:
-                if name not in self.time.movements and name not in self.time.aside:
+                if not self.time.has(name):
                     if backup.mark:
                         raise Violation(
                             f"{machine.name} forgot {name}, and the restored central does not have it"
@@ -112,12 +133,13 @@ class Watch:
 
     def committed(self, commands: Sequence[Any], results: Sequence[Any]) -> None:
         """Look at what a transaction left. Without results it may not have been committed at all."""
-        before, time = self.time.acked, self.time
+        before, time = self.time.copy(), self.time
         self.look()
-        self._check_cursors(before)
+        self._check_cursors(before.acked)
+        self._check_lost(before, commands)
         for command, result in zip(commands, results, strict=False):
             if isinstance(command, BookBatch):
-                self._check_batch(command, result)
+                self._check_batch(command, result, before)
             elif isinstance(command, AnswerHello):
                 self._check_hello(command.hello, result, before)
         if len(time.histories) > 1 and not self.restored_once:
@@ -133,31 +155,45 @@ class Watch:
         time, rows, seen = self.time, self.world.centre.rows, self.time.seen
         fresh = rows(f"{_MOVEMENTS} WHERE rowid > ? ORDER BY rowid", seen[0])
         for _, name, outcome, number, incarnation, sequence, event in fresh:
-            if name not in self.meant:
-                raise Violation(f"central booked {name}, which nobody recorded")
-            misread = event == "void" and self.world.counts["misread"]
-            if outcome not in self.meant[name].outcomes and not misread:
-                due = self.meant[name].outcomes
-                raise Violation(f"central's verdict on {name} is {outcome}: {due} was due")
+            self._check_verdict(name, outcome, is_void=event == "void")
             time.movements[name] = (outcome, number)
             self._hold((incarnation, sequence), name)
         delivered = rows(f"{_DELIVERIES} WHERE rowid > ? ORDER BY rowid", seen[1])
         for _, incarnation, sequence, name in delivered:
             self._hold((incarnation, sequence), name)
-        aside = rows("SELECT id, event_id FROM set_aside WHERE id > ? ORDER BY id", seen[2])
-        time.aside.update(name for _, name in aside)
-        noted = rows("SELECT id, kind, key FROM discrepancy WHERE id > ? ORDER BY id", seen[3])
-        for _, kind, key in noted:
-            time.alarms.add((kind, key))
+        aside = rows(f"{_ASIDE} WHERE id > ? ORDER BY id", seen[2])
+        for _, name, incarnation, sequence, is_void in aside:
+            time.aside.setdefault(name, set()).add(((incarnation, sequence), bool(is_void)))
+        self._look_at_alarms()
+        self._look_at_histories()
+        if fresh:
+            numbered = [name for name, (_, number) in time.movements.items() if number is not None]
+            for wrong in shelves.wrong(rows, self.meant, numbered, seen[0]):
+                raise Violation(wrong)
+        found = (fresh, delivered, aside)
+        time.seen = tuple(rows[-1][0] if rows else last for rows, last in zip(found, seen, strict=True))
+
+    def _check_verdict(self, name: str, outcome: str, *, is_void: bool) -> None:
+        if name not in self.meant:
+            raise Violation(f"central booked {name}, which nobody recorded")
+        meant = self.meant[name]
+        if is_void and not (meant.is_odd or name in self._misread):
+            raise Violation(f"a void took the place of {name}, which central can read")
+        due = ("rejected",) if is_void else meant.outcomes
+        if outcome not in due:
+            raise Violation(f"central's verdict on {name} is {outcome}: {due} was due")
+
+    def _look_at_alarms(self) -> None:
+        """An alarm is raised as long as it is open: whoever opens the pages has to see it."""
+        time = self.time
+        time.lost = {}
+        noted = self.world.centre.rows("SELECT kind, key FROM discrepancy WHERE status = 'open' ORDER BY id")
+        time.alarms = {(kind, key) for kind, key in noted}
+        for kind, key in noted:
             if kind == "lost_range":
                 incarnation, _, span = key.partition(":")
                 first, last = map(int, span.split("-"))
                 time.lost.setdefault(incarnation, []).append((first, last))
-        self._look_at_histories()
-        if fresh:
-            self._check_books(seen[0])
-        found = (fresh, delivered, aside, noted)
-        time.seen = tuple(rows[-1][0] if rows else last for rows, last in zip(found, seen, strict=True))
 
     def _look_at_histories(self) -> None:
         time = self.time
@@ -167,37 +203,24 @@ class Watch:
                 raise Violation("central began a new history, for it had gone back; and it had not")
         time.histories = tuple(name for name, _ in histories)
 
-    def _hold(self, place: tuple[str, int], name: str) -> None:
+    def _hold(self, place: Place, name: str) -> None:
         holder = self.time.places.setdefault(place, name)
         if holder != name:
             raise Violation(f"the place {place} was {holder}'s, and central gave it to {name}")
 
-    def _check_books(self, above: int) -> None:
-        """Balances are the fold of the entries, and each event moved once what it says."""
-        rows = self.world.centre.rows
-        folded = {
-            tuple(row[:5]): row[5]
-            for row in rows(
-                "SELECT site, sku, location, state, lot, sum(delta) FROM entry WHERE book = 'physical'"
-                " GROUP BY site, sku, location, state, lot"
-            )
-        }
-        if sum(folded.values()):
-            raise Violation("the entries of the physical book do not add up to zero")
-        kept = {
-            tuple(row[:5]): row[5]
-            for row in rows("SELECT site, sku, location, state, lot, quantity FROM balance")
-        }
-        ours = {key: value for key, value in folded.items() if key[3] not in KEEPS_NONE and value}
-        if ours != {key: value for key, value in kept.items() if value}:
-            raise Violation(f"balances {kept} are not the sum of their entries {ours}")
-        for name, grown in rows(
-            "SELECT m.event_id, sum(CASE WHEN e.book = 'physical' AND e.state = 'stock' THEN e.delta ELSE 0 END)"
-            " FROM movement m LEFT JOIN entry e ON e.movement = m.number WHERE m.rowid > ? AND m.number IS NOT NULL"
-            " GROUP BY m.event_id", above,
-        ):  # fmt: skip
-            if grown != self.meant[name].stock:
-                raise Violation(f"{name} changed the stock by {grown}, and says {self.meant[name].stock}")
+    def check_nothing_vanished(self) -> None:
+        """What central wrote it still has, as it was: read as a whole."""
+        time, rows = self.time, self.world.centre.rows
+        movements = {row[1]: (row[2], row[3]) for row in rows(_MOVEMENTS)}
+        if movements != time.movements:
+            raise Violation(f"central had booked {time.movements}, and has {movements}")
+        places = {(row[4], row[5]): row[1] for row in rows(_MOVEMENTS)}
+        places |= {(row[1], row[2]): row[3] for row in rows(_DELIVERIES)}
+        if places != time.places:
+            raise Violation(f"the places were held by {time.places}, and are by {places}")
+        aside = {(row[1], ((row[2], row[3]), bool(row[4]))) for row in rows(_ASIDE)}
+        if aside != {(name, one) for name, several in time.aside.items() for one in several}:
+            raise Violation(f"central had set aside {time.aside}, and has {aside}")
 
     def _check_cursors(self, before: dict[str, int]) -> None:
         """Promise 6. Within the database as it is, `acked` only rises, and never over a hole."""
@@ -214,8 +237,24 @@ class Watch:
                     raise Violation(f"acked of {incarnation[:6]} is {acked}, and central has no {sequence}")
         time.acked = now
 
-    def _check_batch(self, batch: BookBatch, ack: Any) -> None:
-        """Each event answered has its place, its verdict stands in the tables, and a fork is told."""
+    def _check_lost(self, before: Timeline, commands: Sequence[Any]) -> None:
+        """A place is lost only when a hello of this transaction says that its agent no longer holds it."""
+        let_go: dict[str, int] = {}
+        for command in commands:
+            for listed in command.hello.incarnations if isinstance(command, AnswerHello) else ():
+                last = min(listed.first_kept - 1, listed.last_sequence)
+                let_go[listed.incarnation] = max(last, let_go.get(listed.incarnation, 0))
+        for incarnation, spans in self.time.lost.items():
+            for first, last in spans:
+                noted = (first, last) in before.lost.get(incarnation, ())
+                if last > let_go.get(incarnation, 0) and not noted:
+                    name = incarnation[:6]
+                    raise Violation(f"{first} to {last} of {name} are called lost, and its agent holds some")
+
+    def _check_batch(self, batch: BookBatch, ack: Any, so_far: Timeline) -> None:
+        """Each event answered has its place, its verdict stands in the tables, and a fork is told. `so_far` is what
+        central had before this batch, and has it in it afterwards.
+        """
         time, forked = self.time, False
         assert isinstance(ack, Ack), ack
         for event, verdict in zip(batch.events, ack.verdicts, strict=False):
@@ -225,24 +264,46 @@ class Watch:
             if event.number > ack.acked:
                 raise Violation(f"a verdict on {event.id}, and acked is below it")
             forked = forked or time.places.get(place) != event.id
-            if verdict.outcome == "conflict":
-                if event.id not in time.aside or not self.cloned:
-                    raise Violation(f"a conflict about {event.id}, which nobody contradicts")
-            elif time.movements.get(event.id) != (verdict.outcome, verdict.movement):
-                raise Violation(f"the verdict on {event.id} is not what is booked: {verdict}")
+            self._check_answer(verdict, (place, event.type.endswith(".void.v1")), so_far)
             told = event.data.get("previous")
             if event.number == 1 and isinstance(told, dict):
                 time.predecessors[event.incarnation] = told["incarnation"]
                 self._check_siblings(told["incarnation"])
-        if forked and (ack.problem != "fork" or ("fork", batch.events[0].incarnation) not in time.alarms):
+        if forked != (ack.problem == "fork"):
+            raise Violation(f"a fork of {batch.events[0].incarnation[:6]}: {forked}, and told: {not forked}")
+        if forked and ("fork", batch.events[0].incarnation) not in time.alarms:
             raise Violation(f"a fork of {batch.events[0].incarnation[:6]}, and nobody was told")
+
+    def _check_answer(self, verdict: Verdict, came: tuple[Place, bool], so_far: Timeline) -> None:
+        """No content changes here, not even when a void takes an event's place. So an event is in conflict exactly if
+        it was not booked when it came, and its place was another's.
+        """
+        name, place, time = verdict.id, came[0], self.time
+        known = name in so_far.movements
+        contradicted = not known and so_far.places.get(place, name) != name
+        if (verdict.outcome == "conflict") != contradicted:
+            holder = so_far.places.get(place)
+            raise Violation(
+                f"{name} is {verdict.outcome}; booked before: {known}, its place held by {holder}"
+            )
+        if contradicted and not (self.cloned and came in time.aside.get(name, ())):
+            raise Violation(f"a conflict about {name}, which nobody contradicts or which is not kept")
+        if not contradicted and time.movements.get(name) != (verdict.outcome, verdict.movement):
+            raise Violation(f"the verdict on {name} is not what is booked: {verdict}")
+        if verdict.duplicate != (came in so_far.aside.get(name, ()) if contradicted else known):
+            raise Violation(f"{name} had a verdict before, or had none: duplicate is {verdict.duplicate}")
+        so_far.places.setdefault(place, name)
+        if contradicted:
+            so_far.aside.setdefault(name, set()).add(came)
+        else:
+            so_far.movements[name] = (verdict.outcome, verdict.movement)
 
     def _check_siblings(self, predecessor: str) -> None:
         named = [one for one, other in self.time.predecessors.items() if other == predecessor]
         if len(named) > 1 and ("cloned_agent", predecessor) not in self.time.alarms:
             raise Violation(f"{len(named)} incarnations follow {predecessor[:6]}, and there is no alarm")
 
-    def _check_hello(self, hello: Hello, acks: Any, before: dict[str, int]) -> None:
+    def _check_hello(self, hello: Hello, acks: Any, before: Timeline) -> None:
         """Every listed incarnation is answered; what the hello proves is noticed."""
         time = self.time
         if [(ack.incarnation, ack.nonce) for ack in acks] != [
@@ -250,12 +311,15 @@ class Watch:
         ]:
             raise Violation("a hello was not answered for each incarnation that it lists")
         for listed in hello.incarnations[:-1]:
-            is_back = listed.last_sequence < before.get(listed.incarnation, 0)
+            is_back = listed.last_sequence < before.acked.get(listed.incarnation, 0)
             if is_back and ("agent_set_back", listed.incarnation) not in time.alarms:
                 name = listed.incarnation[:6]
                 raise Violation(f"{hello.agent} was set back in {name}, and there is no alarm")
             if not is_back:
                 self.nothing_above.add((listed.incarnation, listed.last_sequence))
+        known = (None, *before.histories)
+        if hello.history not in known and acks[0].history in (*known, hello.history):
+            raise Violation(f"{hello.agent} names a history that central never had, and no other begins")
         if acks[0].history == hello.history:
             for listed in hello.incarnations:
                 if listed.acked > time.acked.get(listed.incarnation, 0):
@@ -273,6 +337,8 @@ class Watch:
             kept = backup.timeline.acked.get(ack.incarnation or "", 0)
             if backup.mark and history == time.histories[-1] and ack.safe > kept:
                 raise Violation(f"{agent} is told that {ack.safe} are safe, and a backup has {kept}")
+        for verdict in ack.verdicts:
+            self.said.setdefault(verdict.id, set()).add((verdict.outcome, verdict.movement))
         if history in self.doubtful:
             return
         for verdict in ack.verdicts:
