@@ -949,8 +949,18 @@ async def test_a_disk_is_quick_that_takes_less_time_than_those_who_ask_it(
 async def test_nothing_is_looked_at_again_while_all_is_well(opened) -> None:
     journal = await opened()
     assert journal.held == 0, "nobody has counted"
+    assert journal.oldest_queued_at is None and journal.on_append(journal.incarnation, 1) is None
     await journal.append([draft()])
     assert journal._mending is None and not journal._committer._mender.is_suspect
+
+
+async def test_one_thread_writes_and_one_reads(opened) -> None:
+    before = set(threading.enumerate())
+    journal = await opened()
+    await asyncio.gather(*(journal.recent(1) for _ in range(8)))
+    mine = {(one.name, one.daemon) for one in set(threading.enumerate()) - before}
+    assert mine >= {("journal-writer", True), ("journal-reader_0", False)}
+    assert sum(name.startswith("journal-reader") for name, _ in mine) == 1
 
 
 def test_few_statements_do_for_any_number_of_rows() -> None:
