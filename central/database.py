@@ -51,9 +51,9 @@ def open_engine(url: str) -> sa.Engine:
     except sa.exc.ArgumentError as error:
         raise DatabaseError(f"{url!r} is no database URL: {error}. Example: sqlite:///central.db") from error
     if parsed.drivername == "sqlite":
-        return _open_sqlite(parsed)
+        return _closing_late_ones(_open_sqlite(parsed))
     if parsed.drivername in ("postgresql", "postgresql+psycopg"):
-        return _open_postgres(parsed.set(drivername="postgresql+psycopg"))
+        return _closing_late_ones(_open_postgres(parsed.set(drivername="postgresql+psycopg")))
     raise DatabaseError(
         f"{parsed.drivername!r} is no database that central knows. "
         "Use sqlite:///file or postgresql+psycopg://user@host/name."
@@ -102,6 +102,29 @@ def _open_postgres(url: sa.URL) -> sa.Engine:
         isolation_level="READ COMMITTED", hide_parameters=True,
         connect_args={"options": options, "connect_timeout": CONNECT_TIMEOUT_S, "application_name": "tallyman"},
     )  # fmt: skip
+
+
+def _closing_late_ones(engine: sa.Engine) -> sa.Engine:
+    """The engine, which also closes what is still in use when it is disposed of (a thread may read on after its task
+    was cancelled): SQLAlchemy leaves such a connection to the garbage collector.
+    """
+    disposed = 0
+
+    @sa.event.listens_for(engine, "engine_disposed")
+    def count(_engine: sa.Engine) -> None:
+        nonlocal disposed
+        disposed += 1
+
+    @sa.event.listens_for(engine, "connect")
+    def note(_connection: Any, record: Any) -> None:
+        record.info["disposed"] = disposed
+
+    @sa.event.listens_for(engine, "checkin")
+    def close(_connection: Any, record: Any) -> None:
+        if record.info.get("disposed", disposed) != disposed:
+            record.invalidate()
+
+    return engine
 
 
 def is_postgres(connection: sa.Connection | sa.Engine) -> bool:
