@@ -297,7 +297,7 @@ class Uplink:
                 log.error("the journal cannot let go of old events now; trying again", error=str(error))
                 await asyncio.sleep(KEEP_S)
                 continue
-            for incarnation, first_kept in kept.pruned:
+            for incarnation, first_kept in kept.begins:
                 self._engine.pruned(incarnation, first_kept)
             await asyncio.sleep(KEEP_MORE_S if kept.more else KEEP_S)
 

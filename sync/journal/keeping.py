@@ -23,8 +23,8 @@ MOST_LIVES: Final = 20  # … and of so many incarnations
 class Kept:
     """What one step of keeping house did."""
 
-    pruned: tuple[tuple[str, int], ...]
-    """(incarnation, first_kept) of those that have lost events."""
+    begins: tuple[tuple[str, int], ...]
+    """(incarnation, first_kept) of all: a step whose commit failed, and stands, has told nobody."""
     events: int
     """How many went."""
     more: bool
@@ -70,7 +70,7 @@ class Keeper:
             self._noted_s = total_s
             _mark(raw, current, int(total_s), retention_s)
         old = (current.number, current.last) if retention_s <= 0 else _old(raw, total_s - retention_s)
-        pruned: dict[str, int] = {}
+        pruned: set[int] = set()
         events, room = 0, most
         while room and len(pruned) < MOST_LIVES:
             prune = retention.next_prune(known, old=old, keep_newest=keep_newest, most=room)
@@ -79,9 +79,9 @@ class Keeper:
             life = next(life for life in known if life.number == prune.number)
             events += _prune(raw, life, prune)
             room -= prune.last - prune.first + 1
-            pruned[life.incarnation] = life.first
-        more = not room or len(pruned) == MOST_LIVES
-        return Kept(tuple(pruned.items()), events, more, sum(life.held for life in known))
+            pruned.add(life.number)
+        begins = tuple((life.incarnation, life.first) for life in known)
+        return Kept(begins, events, not room or len(pruned) == MOST_LIVES, sum(life.held for life in known))
 
 
 def _prune(raw: sqlite3.Connection, life: Life, prune: retention.Prune) -> int:

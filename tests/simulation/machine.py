@@ -337,10 +337,12 @@ class Process:
     def _kept(self, answer: Any) -> None:
         self._keep_failed = self._keep_failed or isinstance(answer, Exception)
         self.machine.may_have_pruned = self._keep_failed
-        if not isinstance(answer, Exception) and answer.pruned:
-            for incarnation, first_kept in answer.pruned:
+        failed = isinstance(answer, Exception)
+        for incarnation, first_kept in () if failed else answer.begins:
+            if answer.events:
                 self.world.trace(self.machine.name, "forgets below", incarnation[:6], first_kept)
-                self.engine.pruned(incarnation, first_kept)
+            self.engine.pruned(incarnation, first_kept)
+        if failed or answer.events:  # a commit that failed may stand
             self.world.promises.pruned(self)
         self._in(KEEP_EVERY_S, self._keep)
 

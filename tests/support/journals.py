@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,6 +21,24 @@ from tests.support.programs import find_program
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
 PATIENCE_S = 60.0  # two cores that are busy with other tests
+
+
+class Failing:
+    """A driver connection whose named statements fail once, after or before they did their work."""
+
+    def __init__(self, raw: sqlite3.Connection, statement: str, *, after: bool) -> None:
+        self._raw, self._statement, self._after = raw, statement, after
+
+    def execute(self, statement: str, *parameters: Any) -> Any:
+        if statement.startswith(self._statement):
+            self._statement = "never again"
+            if self._after:
+                self._raw.execute(statement, *parameters)
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._raw.execute(statement, *parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
 
 
 class JournalProgram:

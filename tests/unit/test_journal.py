@@ -32,6 +32,7 @@ from sync.journal.store import EVENTS_PER_STATEMENT, _insert_statement, _places,
 from sync.messages import BATCH_EVENTS, MAX_UPWARD_BYTES, Verdict, cut_batches
 from sync.ranges import Ranges
 from sync.stream import Stream
+from tests.support.journals import Failing
 from tests.support.wait import eventually_async
 
 numbers = itertools.count(1)
@@ -672,24 +673,6 @@ async def test_a_full_disk_refuses_loudly_keeps_what_it_has_and_goes_on_when_the
     [after] = await journal.append([draft("after")])
     assert after.sequence == kept + 1
     assert [r.sequence for r in await journal.recent(999)] == list(range(kept + 1, 0, -1))
-
-
-class Failing:
-    """A driver connection whose named statements fail once, after or before they did their work."""
-
-    def __init__(self, raw: sqlite3.Connection, statement: str, *, after: bool) -> None:
-        self._raw, self._statement, self._after = raw, statement, after
-
-    def execute(self, statement: str, *parameters: Any) -> Any:
-        if statement.startswith(self._statement):
-            self._statement = "never again"
-            if self._after:
-                self._raw.execute(statement, *parameters)
-            raise sqlite3.OperationalError("disk I/O error")
-        return self._raw.execute(statement, *parameters)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._raw, name)
 
 
 @pytest.mark.parametrize("after", [False, True])

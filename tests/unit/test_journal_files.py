@@ -18,6 +18,7 @@ from sync.journal.directory import index_of, log_of
 from sync.journal.recorded import JournalDamaged
 from sync.journal.store import Store
 from sync.journal.survey import Survey
+from tests.support.journals import Failing
 
 MIB = 1024 * 1024
 
@@ -192,27 +193,10 @@ async def test_a_log_that_is_still_there_after_the_end_is_missed_when_it_goes(op
     assert noted(path) == "" and not log_of(path).exists()
 
 
-class Stood:
-    """A connection whose next commit of events stands, and says that it failed."""
-
-    def __init__(self, raw: Any) -> None:
-        self._raw, self._armed = raw, True
-
-    def execute(self, statement: str, *parameters: Any) -> Any:
-        done = self._raw.execute(statement, *parameters)
-        if self._armed and "INSERT INTO event" in statement:
-            self._armed = False
-            raise sqlite3.OperationalError("disk I/O error")
-        return done
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._raw, name)
-
-
 async def test_who_was_refused_does_not_find_it_recorded_after_a_stop(open_: Any) -> None:
     journal = await open_()
     await journal.append([draft("a")])
-    journal._store._raw = Stood(journal._store._raw)
+    journal._store._raw = Failing(journal._store._raw, "INSERT INTO event", after=True)
     with pytest.raises(JournalError, match="Then scan again"):
         await journal.append([draft("b")])
     await journal.close()
@@ -224,7 +208,7 @@ async def test_a_disk_that_cannot_be_mended_does_not_keep_it_from_closing(
 ) -> None:
     journal = await open_()
     await journal.append([draft("a")])
-    journal._store._raw = Stood(journal._store._raw)
+    journal._store._raw = Failing(journal._store._raw, "INSERT INTO event", after=True)
     with pytest.raises(JournalError):
         await journal.append([draft("b")])
 

@@ -26,8 +26,8 @@ from sync.journal.store import Store
 from sync.messages import Event, Hello, Verdict
 from sync.ranges import Ranges
 from sync.stream import Stream
+from tests.support.journals import Failing
 from tests.support.wait import eventually_async
-from tests.unit.test_journal import Failing
 
 numbers = itertools.count(1)
 DAY_S = 86_400.0
@@ -92,12 +92,12 @@ async def test_what_is_settled_and_old_goes_and_the_next_hello_says_where_the_jo
     journal = await opened()
     await journal.append([draft() for _ in range(10)])
     await settle(journal, 1, 8, safe=6)
-    assert (await ran(journal, 60)).pruned == ()
-    assert (await ran(journal, 60 + DAY_S - 1)).pruned == (), "not old yet"
+    assert (await ran(journal, 60)).events == 0
+    assert (await ran(journal, 60 + DAY_S - 1)).events == 0, "not old yet"
     kept = await ran(journal, 60 + DAY_S)
-    assert (kept.pruned, kept.events, kept.more, kept.held) == (((journal.incarnation, 7),), 6, False, 4)
+    assert (kept.begins, kept.events, kept.more, kept.held) == (((journal.incarnation, 7),), 6, False, 4)
     last = await ran(journal, 60 + DAY_S)
-    assert (last.pruned, last.more, last.held) == ((), False, 4)
+    assert (last.begins, last.events, last.more, last.held) == (kept.begins, 0, False, 4)
     [stream] = await journal.streams()
     assert stream == Stream(
         journal.incarnation, first_kept=7, last=10, acked=8, safe=6, answered=True, lacking=Ranges([(9, 10)])
@@ -133,7 +133,7 @@ async def test_a_wall_clock_that_jumps_makes_nothing_old(tmp_path: Path) -> None
     await journal.append([draft() for _ in range(3)])
     await settle(journal, 1, 3)
     now_ms[0] += 10 * 365 * 86_400_000
-    assert (await ran(journal, 3600)).pruned == ()
+    assert (await ran(journal, 3600)).events == 0
     await journal.close()
 
 
@@ -145,8 +145,8 @@ async def test_time_that_the_agent_ran_counts_over_restarts_and_time_between_doe
     await ran(journal, 60)
     await ran(journal, DAY_S / 2)
     journal = await opened()
-    assert (await ran(journal, DAY_S / 2)).pruned == ()
-    assert (await ran(journal, DAY_S / 2 + 60)).pruned == ((first, 4),)
+    assert (await ran(journal, DAY_S / 2)).events == 0
+    assert (await ran(journal, DAY_S / 2 + 60)).begins == ((first, 4), (journal.incarnation, 1))
 
 
 async def test_a_disk_that_failed_in_between_makes_nothing_older(opened: Opened) -> None:
@@ -162,7 +162,7 @@ async def test_a_disk_that_failed_in_between_makes_nothing_older(opened: Opened)
     with pytest.raises(JournalError):
         await journal._ask(fail)
     await journal.append([draft()])
-    assert (await ran(journal, DAY_S / 2 + DAY_S)).pruned == ()
+    assert (await ran(journal, DAY_S / 2 + DAY_S)).events == 0
 
 
 async def test_marks_are_bounded(opened: Opened, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ async def test_the_last_sequence_survives_its_events_so_that_nobody_thinks_the_a
     await journal.append([draft() for _ in range(7)])
     await settle(journal, 1, 7)
     first = journal.incarnation
-    assert (await ran(journal, 0, retention_s=0)).pruned == ((first, 8),)
+    assert (await ran(journal, 0, retention_s=0)).begins == ((first, 8),)
     journal = await opened()
     old, new = await journal.streams()
     assert (old.incarnation, old.first_kept, old.last, old.acked) == (first, 8, 7, 7)
@@ -201,6 +201,18 @@ async def test_while_it_goes_on_in_an_emptied_incarnation_its_sequences_go_on(op
     assert (stream.first_kept, stream.last, list(stream.lacking)) == (3, 3, [(3, 3)])
 
 
+async def test_a_step_whose_commit_failed_and_stands_is_told_with_the_next(opened: Opened) -> None:
+    """Else the next hello would say that events are held which are gone, and they would be waited for."""
+    journal = await opened()
+    await journal.append([draft() for _ in range(3)])
+    await settle(journal, 1, 2)
+    journal._store._raw = Failing(journal._store._raw, "COMMIT", after=True)
+    with pytest.raises(JournalError):
+        await ran(journal, 0, retention_s=0)
+    kept = await ran(journal, 0, retention_s=0)
+    assert (kept.begins, kept.events) == (((journal.incarnation, 3),), 0)
+
+
 async def test_many_short_incarnations_go_a_few_at_a_time(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,9 +222,9 @@ async def test_many_short_incarnations_go_a_few_at_a_time(
         await journal.append([draft(), draft()])
         await settle(journal, 1, 2)
     kept = await ran(journal, 0, retention_s=0, newest=2)
-    assert (len(kept.pruned), kept.events, kept.more, kept.held) == (3, 6, True, 6)
+    assert (sum(n > 1 for _, n in kept.begins), kept.events, kept.more, kept.held) == (3, 6, True, 6)
     kept = await ran(journal, 0, retention_s=0, newest=2, most=3)
-    assert (len(kept.pruned), kept.events, kept.more, kept.held) == (2, 3, True, 3)
+    assert (sum(n > 1 for _, n in kept.begins), kept.events, kept.more, kept.held) == (5, 3, True, 3)
 
 
 async def test_a_thousand_starts_without_a_scan_leave_a_few_incarnations(
@@ -336,7 +348,7 @@ async def test_verdicts_that_came_out_of_order_are_known_again_after_a_restart(
     journal = await opened()
     assert ((await journal.streams())[0].lacking, journal.queued) == (lacking, 7)
     kept = await ran(journal, 0, retention_s=0)
-    assert kept.pruned == (), "the oldest has no verdict"
+    assert kept.events == 0, "the oldest has no verdict"
     old = (await journal.streams())[0].incarnation
     await journal.record(Record(forget_above=((old, 4),)))
     assert (list((await journal.streams())[0].lacking), journal.queued) == ([(1, 2), (5, 12)], 10)
@@ -353,7 +365,7 @@ async def test_a_new_history_forgets_verdicts_above_safe_and_what_was_pruned_sta
     await journal.record(Record(history="H2", forget_above=((journal.incarnation, 1),)))
     [stream] = await journal.streams()
     assert (stream.first_kept, stream.acked, list(stream.lacking), journal.queued) == (4, 0, [(4, 9)], 6)
-    assert (await ran(journal, 0, retention_s=0)).pruned == ()
+    assert (await ran(journal, 0, retention_s=0)).events == 0
     assert not rows(journal._path.parent, "SELECT 1 FROM event WHERE outcome IS NOT NULL")
 
 
@@ -382,11 +394,11 @@ async def test_a_left_incarnation_is_pruned_over_its_missing_places(opened: Open
     assert (new.last, journal.queued) == (4, 4), "3 in conflict, 8 and 11 without a verdict, 10 above safe"
     assert (await ran(journal, 0, retention_s=0, newest=8)).held == 11
     kept = await ran(journal, 0, retention_s=0, most=4, newest=4)
-    assert (kept.pruned, kept.events, kept.held) == (((old, 5),), 3, 8)
+    assert (kept.begins[0], kept.events, kept.held) == ((old, 5), 3, 8)
     journal = await opened()
     assert journal._store._lives[old].held == 4
     kept = await ran(journal, 0, retention_s=0)
-    assert (kept.pruned, kept.events, kept.held) == (((old, 12),), 4, 4)
+    assert (kept.begins[0], kept.events, kept.held) == ((old, 12), 4, 4)
 
 
 async def test_what_lacks_a_verdict_below_safe_is_entered_elsewhere_too(opened: Opened) -> None:
@@ -464,7 +476,7 @@ async def test_what_is_to_be_kept_a_second_is_kept_so_long(opened: Opened) -> No
     journal = await opened()
     await journal.append([draft()])
     await settle(journal, 1, 1)
-    assert (await ran(journal, 0, retention_s=1)).pruned == ()
+    assert (await ran(journal, 0, retention_s=1)).events == 0
     assert (await ran(journal, 0, retention_s=0)).events == 1
 
 
@@ -474,7 +486,7 @@ async def test_only_while_a_journal_is_open_its_events_grow_old(opened: Opened) 
         await journal.append([draft() for _ in range(2)])
         await settle(journal, 1, 2)
         kept = await journal.keep(retention_s=60, keep_newest=0)
-        assert kept.pruned == (), "this computer has run for longer than a minute, and the journal has not"
+        assert kept.events == 0, "this computer has run for longer than a minute, and the journal has not"
     assert (await journal.keep(retention_s=0, keep_newest=0)).events == 4
 
 
@@ -568,8 +580,8 @@ async def test_a_journal_of_format_1_becomes_one_of_format_2_in_its_place(
     assert journal.queued == 6
     known = {life.number: life for life in journal._store._lives.values()}
     assert (known[2].conflict_from, known[3].missing, known[3].held) == (3, 3, 3)
-    assert (await ran(journal, 60)).pruned == (), "what was there before counts as recorded at the upgrade"
-    assert (await ran(journal, 60 + DAY_S)).pruned[0] == (one.incarnation, 2)
+    assert (await ran(journal, 60)).events == 0, "what was there before counts as recorded at the upgrade"
+    assert (await ran(journal, 60 + DAY_S)).begins[0] == (one.incarnation, 2)
 
 
 async def test_a_recount_takes_an_incarnation_that_lost_events_for_one_that_was_left(
