@@ -24,7 +24,9 @@ class Kept:
     """What one step of keeping house did."""
 
     begins: tuple[tuple[str, int], ...]
-    """(incarnation, first_kept) of all: a step whose commit failed, and stands, has told nobody."""
+    """(incarnation, first_kept) of all that have ever lost events: a step whose commit failed, and stands, has told
+    nobody.
+    """
     events: int
     """How many went."""
     more: bool
@@ -80,7 +82,7 @@ class Keeper:
             events += _prune(raw, life, prune)
             room -= prune.last - prune.first + 1
             pruned.add(life.number)
-        begins = tuple((life.incarnation, life.first) for life in known)
+        begins = tuple((life.incarnation, life.first) for life in known if life.first > 1)
         return Kept(begins, events, not room or len(pruned) == MOST_LIVES, sum(life.held for life in known))
 
 
