@@ -51,8 +51,8 @@ class Files:
     """The file at `path`, its write-ahead log, and the lock and the ballast beside them."""
 
     def __init__(self, path: Path, *, ballast_bytes: int = BALLAST_BYTES) -> None:
-        self.path = path.resolve()  # by whatever name it is asked for, its lock and its log stand beside it
-        path = self.path
+        path = path.resolve()  # by whatever name it is asked for, its lock and its log stand beside it
+        self.path = path
         self.ballast = Ballast(path.with_name(f"{path.name}.ballast"), ballast_bytes)
         self.openings = 0
         """How often it was opened for writing: who opened it before may have a file, or a log, that lost its name."""

@@ -5,10 +5,10 @@ While somebody reads, the log cannot be carried into the file wholly, so long an
 each look sees the events and what is known of them (`lives.py`) as of the same commit.
 """
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -112,9 +112,9 @@ class Survey:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._raw, self._held = _open(path), ExitStack()
-        self._file = path.stat().st_ino
+        self.path = path.resolve()  # as `Files` does
+        self._raw, self._held = _open(self.path), contextlib.ExitStack()
+        self._file = self.path.stat().st_ino
 
     def __enter__(self) -> Self:
         return self
@@ -377,7 +377,9 @@ def _has_open(process: int, file: os.stat_result) -> bool:
     """Whether that process has this file open: where file systems lie upon each other (overlayfs, btrfs), a lock is
     told with another device than the file's.
     """
-    try:
-        return any(os.path.samestat(one.stat(), file) for one in Path(f"/proc/{process}/fd").iterdir())
-    except OSError:
-        return False
+    with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+        for one in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if os.path.samestat(one.stat(), file):
+                    return True
+    return False
