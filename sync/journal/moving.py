@@ -32,10 +32,14 @@ _EVENTS: Final = (
 
 def copy_for(path: Path) -> Path:
     """Where a copy of this journal is made. What is left of an earlier one is thrown away."""
-    moving = path.with_name(f"{path.name}.moving")
+    discard(moving := path.with_name(f"{path.name}.moving"))
+    return moving
+
+
+def discard(moving: Path) -> None:
+    """Throw away a copy that does not count, with its log: on a full disk their room is needed."""
     for remains in (moving, log_of(moving), index_of(moving)):
         remains.unlink(missing_ok=True)
-    return moving
 
 
 def copy(source: sqlite3.Connection, path: Path) -> Path:
@@ -51,7 +55,7 @@ def copy(source: sqlite3.Connection, path: Path) -> Path:
         _sync(moving)
         _compare(source, moving)
     except BaseException:
-        moving.unlink(missing_ok=True)
+        discard(moving)
         raise
     return moving
 

@@ -75,16 +75,15 @@ def _refuse_sound(files: Files) -> None:
 
 def _replace(files: Files, agent: str, site: str, random_bytes: ids.RandomBytes) -> Replaced:
     made, old = moving.copy_for(files.path), _Old(files.path)
+    store = Store(Files(made, ballast_bytes=0), agent=agent, site=site, random_bytes=random_bytes)
     try:
         try:
-            entered = _enter(
-                Store(Files(made, ballast_bytes=0), agent=agent, site=site, random_bytes=random_bytes), old
-            )
+            entered = _enter(store, old)
         finally:
             old.close()
         aside = files.take(made, "damaged")
     except BaseException:
-        moving.copy_for(files.path)  # on a full disk its room is needed
+        moving.discard(made)
         raise
     left = next((file for file in (aside, log_of(aside)) if file.exists()), None)
     return Replaced(left, entered, old.settled, old.unreadable)
