@@ -80,10 +80,8 @@ class Committer:
 
     def close(self) -> None:
         """Close the store, with all that was told under the journal's name, and nothing else."""
-        if self._mender.is_suspect:
-            self.commit(
-                []
-            )  # else who was refused finds it recorded at the next start, and may have scanned again
+        if self._mender.is_suspect:  # else who was refused finds it recorded at the next start
+            self.commit([])
         self._mender.close()
 
     def commit(
