@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,25 @@ from tests.support.programs import find_program
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
 PATIENCE_S = 60.0  # two cores that are busy with other tests
+
+
+@contextlib.asynccontextmanager
+async def opening(path: Path, **usual: Any) -> AsyncIterator[Callable[..., Any]]:
+    """What opens the journal at `path`, or another one, with these arguments unless told otherwise. Closes what is
+    still open at the end.
+    """
+    journals: list[Journal] = []
+
+    async def opened(at: Path = path, **how: Any) -> Journal:
+        journals.append(await Journal.open(at, **{"agent": "dock-1", "site": "lej1", **usual, **how}))
+        return journals[-1]
+
+    try:
+        yield opened
+    finally:
+        for journal in journals:
+            if not journal._closed:
+                await journal.close()
 
 
 class Failing:

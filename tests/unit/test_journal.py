@@ -32,7 +32,7 @@ from sync.journal.store import EVENTS_PER_STATEMENT, _insert_statement, _places,
 from sync.messages import BATCH_EVENTS, MAX_UPWARD_BYTES, Verdict, cut_batches
 from sync.ranges import Ranges
 from sync.stream import Stream
-from tests.support.journals import Failing
+from tests.support.journals import Failing, opening
 from tests.support.wait import eventually_async
 
 numbers = itertools.count(1)
@@ -46,16 +46,8 @@ def draft(id_: str | None = None, **data: Any) -> Draft:
 
 @pytest.fixture
 async def opened(tmp_path: Path) -> AsyncIterator[Callable[[], Any]]:
-    journals: list[Journal] = []
-
-    async def open_(path: Path = tmp_path / "journal.db", agent: str = "dock-1") -> Journal:
-        journals.append(await Journal.open(path, agent=agent, site="lej1", now_ms=lambda: 1_763_626_530_123))
-        return journals[-1]
-
-    yield open_
-    for journal in journals:
-        if not journal._closed:
-            await journal.close()
+    async with opening(tmp_path / "journal.db", now_ms=lambda: 1_763_626_530_123) as open_:
+        yield open_
 
 
 async def reopened(opened: Callable[[], Any], journal: Journal) -> Journal:

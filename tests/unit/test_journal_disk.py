@@ -37,6 +37,7 @@ from sync.journal.files import CHECKPOINT_PAGES, Files
 from sync.journal.recorded import JournalDamaged
 from sync.journal.store import Store
 from sync.messages import Verdict
+from tests.support.journals import opening
 from tests.support.wait import eventually_async
 
 MIB = 1024 * 1024
@@ -54,17 +55,8 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def open_(path: Path) -> AsyncIterator[Callable[..., Any]]:
-    journals: list[Journal] = []
-
-    async def opened(**how: Any) -> Journal:
-        how = {"ballast_bytes": MIB, **how}
-        journals.append(await Journal.open(path, agent="dock-1", site="lej1", **how))
-        return journals[-1]
-
-    yield opened
-    for journal in journals:
-        if not journal._closed:
-            await journal.close()
+    async with opening(path, ballast_bytes=MIB) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from sync.journal.directory import index_of, log_of
 from sync.journal.recorded import JournalDamaged
 from sync.journal.store import Store
 from sync.journal.survey import Survey
-from tests.support.journals import Failing
+from tests.support.journals import Failing, opening
 
 MIB = 1024 * 1024
 
@@ -30,16 +30,8 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def open_(path: Path) -> AsyncIterator[Callable[..., Any]]:
-    journals: list[Journal] = []
-
-    async def opened(at: Path = path) -> Journal:
-        journals.append(await Journal.open(at, agent="dock-1", site="lej1", ballast_bytes=MIB))
-        return journals[-1]
-
-    yield opened
-    for journal in journals:
-        if not journal._closed:
-            await journal.close()
+    async with opening(path, ballast_bytes=MIB) as opened:
+        yield opened
 
 
 def draft(id_: str) -> Draft:
