@@ -12,6 +12,8 @@ export PYTHON
 # The tool that resolves the lock files. It has a virtual environment of its own; nothing else needs it.
 UV := 0.13.8
 TEST := .venv/test/bin
+# Tests wait for programs a quarter of their time: one process more than the two cores of a small machine.
+PROCESSES := 3
 SECONDS := 60
 SEEDS := 500
 FROM := 0
@@ -29,7 +31,7 @@ demo-setup: system-demo .venv/demo/.installed ## set up what the demo needs, wit
 
 .PHONY: test
 test: lint types ## run everything: style, types, import rules, tests, coverage (ARGS for pytest)
-	@$(TEST)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(TEST)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: lint
 lint: test-setup ## check style
