@@ -49,6 +49,11 @@ def index_of(path: Path) -> Path:
     return Path(f"{path}-shm")
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0: it is empty, or there is none."""
+    return path.stat().st_size if path.is_file() else 0
+
+
 def uri_of(path: Path, mode: Literal["ro", "rw", "rwc"]) -> str:
     """A database as SQLite is asked for it (https://www.sqlite.org/uri.html), whatever characters its name has."""
     return f"file:{quote(str(path.absolute()))}?mode={mode}"

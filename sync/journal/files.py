@@ -24,7 +24,7 @@ import sqlalchemy as sa
 
 from sync.journal import inspection, moving
 from sync.journal.ballast import BALLAST_BYTES, Ballast
-from sync.journal.directory import log_of, make_directory, sync_directory, unused, uri_of
+from sync.journal.directory import log_of, make_directory, size_of, sync_directory, unused, uri_of
 from sync.journal.recorded import JournalDamaged, JournalError
 
 # One checkpoint per 6,000 pages (some 35,000 scans that come at once) instead of SQLite's 1,000 takes the long
@@ -34,7 +34,6 @@ CHECKPOINT_PAGES: Final = 6_000
 # So it holds all pages up to the checkpoint, each with its 24 bytes.
 LOG_BYTES: Final = 24 * 1024 * 1024
 CHUNK_BYTES: Final = 1024 * 1024  # of the log, when it is written again
-SMALLEST_BYTES: Final = 512  # the smallest page (https://www.sqlite.org/fileformat2.html#pages)
 # What the lock's file says while an agent uses the journal: a number, so many bytes its log has at least.
 WITHOUT_LOG: Final = "0"
 NOT_IN_USE: Final = ""
@@ -89,9 +88,9 @@ class Files:
     def unlock(self) -> None:
         """Let others in. A file that was used and is not there now is missed by whoever comes next."""
         if self._lock is not None:
-            if self._is_made and _size(self.path):
+            if self._is_made and size_of(self.path):
                 # Beside somebody who reads, or on a full disk, the log is still there when all is closed.
-                left = _size(log_of(self.path))
+                left = size_of(log_of(self.path))
                 with contextlib.suppress(OSError):  # it stays noted as used, which matters only if it goes
                     self._note(str(left) if left else NOT_IN_USE)
             for held in (self._directory, self._lock):
@@ -107,7 +106,7 @@ class Files:
             sqlite3.Error, OSError: the file cannot be used.
         """
         self._make_ready()
-        self._is_made = self._is_made or (_size(self.path) > 0 and not self._is_being_made())
+        self._is_made = self._is_made or (size_of(self.path) > 0 and not self._is_being_made())
         self.release_log()  # also when this fails: whoever opened it for writing takes the log away when it closes
         self.openings += 1
         raw = _driver(uri_of(self.path, "rw" if self._is_made else "rwc"))
@@ -117,8 +116,15 @@ class Files:
         return raw
 
     def connect_reader(self) -> sqlite3.Connection:
-        """A connection that only reads."""
+        """A connection that only reads.
+
+        Raises:
+            JournalDamaged: it is what is left of a journal.
+            sqlite3.Error, OSError: the file cannot be read.
+        """
         with self._names:
+            if self.path.exists():
+                inspection.refuse_remains(self.path)
             raw = _driver(uri_of(self.path, "ro"))
             try:
                 raw.execute("SELECT count(*) FROM sqlite_master").fetchall()  # opens the log beside it, too
@@ -147,7 +153,7 @@ class Files:
     def _make_ready(self) -> None:
         with self._names:
             self._finish_move()
-        self._refuse_remains()
+        inspection.refuse_remains(self.path)
         self._refuse_second_name()
         self._refuse_lost()
         _settle_log(log_of(self.path))
@@ -247,15 +253,15 @@ class Files:
         """Whoever was killed left the file, and its log as long as it was. SQLite would take what is there for whole,
         and nothing at all for a new journal.
         """
-        if self._is_made and not _size(self.path):  # it may come back
+        if self._is_made and not size_of(self.path):  # it may come back
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
         if self._lock is None:
             return
         noted, log = os.pread(self._lock, 20, 0), log_of(self.path)
-        if noted.isdigit() and not _size(self.path):
+        if noted.isdigit() and not size_of(self.path):
             what = "is gone or empty, and an agent was using it"
             raise JournalDamaged(f"{self.path}: the journal {what}. Bring it back")
-        size = _size(log)
+        size = size_of(log)
         if noted.isdigit() and size < int(noted):
             what = "is gone" if size == 0 else f"is cut short to {size} bytes"
             raise JournalDamaged(
@@ -271,14 +277,6 @@ class Files:
                 f"{self.path}: the journal's file has a second name (a hard link). Nothing was changed. Delete that"
                 " name, or make it a copy (cp)"
             )
-
-    def _refuse_remains(self) -> None:
-        """SQLite takes a file that is shorter than its first page for a new database, and throws the log beside it
-        away. Only an empty file with no log is one that was never used.
-        """
-        size, log_size = _size(self.path), _size(log_of(self.path))
-        if 0 < size < SMALLEST_BYTES or (size == 0 and log_size > 0):
-            raise JournalDamaged(f"{self.path}: only {size} bytes of it are left")
 
 
 _LOCK_ADVICE: Final = {
@@ -315,10 +313,6 @@ def _driver(uri: str) -> sqlite3.Connection:
     assert isinstance(raw, sqlite3.Connection)
     connection.detach()
     return raw
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
 
 
 def _grow(path: Path, size_bytes: int) -> None:

@@ -23,7 +23,7 @@ from typing import BinaryIO, Final, Self
 import msgspec
 import structlog
 
-from sync.journal.directory import index_of, log_of
+from sync.journal.directory import index_of, log_of, size_of
 from sync.journal.recorded import JournalDamaged, JournalError
 from sync.messages import sequence_text
 
@@ -34,6 +34,8 @@ NEWEST_EVENTS: Final = 10_000  # about 0.1 s
 CHECK_S: Final = 20.0
 PROGRESS_S: Final = 5.0  # between lines in the log
 AGAIN_S: Final = 0.05  # a check that had not begun when it was ended is ended again
+SMALLEST_BYTES: Final = 512  # the smallest page (https://www.sqlite.org/fileformat2.html#pages)
+EMPTY_BYTES: Final = 1  # SQLite writes a first byte into an empty file, and takes such a one for empty
 _SEQUENCE: Final = (1 << 40) - 1  # of an event's key, see `layout.py`
 
 _LOG_MAGIC: Final = 0x377F0682
@@ -49,6 +51,23 @@ class _Placed(msgspec.Struct):
 
 
 _placed = msgspec.json.Decoder(_Placed)
+
+
+def refuse_remains(path: Path) -> None:
+    """Asked before SQLite looks at the file. It takes one that is shorter than its first page for a new database, and
+    throws the log beside it away, even if it may only read. Only an empty file with no log was never used.
+
+    Raises:
+        JournalDamaged: it is what is left of a journal.
+    """
+    size, log_size = size_of(path), size_of(log_of(path))
+    if 0 < size < SMALLEST_BYTES or (size == 0 and log_size > 0):
+        raise JournalDamaged(f"{path}: only {size} bytes of it are left")
+
+
+def is_empty(path: Path) -> bool:
+    """Whether nothing is there for SQLite, which must then not see it: a log beside it would be gone."""
+    return size_of(path) <= EMPTY_BYTES
 
 
 def inspect(raw: sqlite3.Connection, path: Path, held: ExitStack, *, limit_s: float = CHECK_S) -> bool:
@@ -89,7 +108,7 @@ def frames_behind(path: Path, held: ExitStack) -> Iterator[tuple[int, bool, byte
     """(page number, whether it ends a commit, page) of the frames in the log behind the last one that SQLite reads.
 
     It has just read the log, and notes in the index how far: https://www.sqlite.org/walformat.html says where, and
-    where frames keep salts and sizes. Of a file that is gone it reads nothing.
+    where frames keep salts and sizes. Of a file that is gone or empty it has read nothing.
 
     Args:
         held: keeps the index open, and is closed after every connection that this process has to the file. To close a
@@ -97,9 +116,9 @@ def frames_behind(path: Path, held: ExitStack) -> Iterator[tuple[int, bool, byte
             journal next would take itself for the first and begin the index anew.
     """
     log_path, index = log_of(path), index_of(path)
-    if not log_path.exists() or (path.exists() and not index.exists()):
+    if not log_path.exists() or (not is_empty(path) and not index.exists()):
         return
-    frames_read = _frames_read(held.enter_context(index.open("rb"))) if path.exists() else 0
+    frames_read = 0 if is_empty(path) else _frames_read(held.enter_context(index.open("rb")))
     with log_path.open("rb") as file:
         header = file.read(_LOG_HEADER).ljust(_LOG_HEADER, b"\0")
         first_frame = file.read(_FRAME_HEADER).ljust(_FRAME_HEADER, b"\0")

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from sync import ids
-from sync.journal import carving, moving
+from sync.journal import carving, inspection, moving
 from sync.journal.directory import log_of, uri_of
 from sync.journal.files import Files
 from sync.journal.layout import CONFLICT, SEQUENCE_BITS
@@ -105,9 +105,9 @@ def _enter(store: Store, old: "_Old") -> int:
 
 
 def _look_into(path: Path) -> sqlite3.Connection:
-    # Else a file that is shorter than its first page says gives nothing at all.
-    uri = uri_of(path, "ro") if path.exists() else ":memory:"  # only its log is left, or nothing
+    uri = ":memory:" if inspection.is_empty(path) else uri_of(path, "ro")  # only its log is left, or nothing
     raw = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    # Else a file that is shorter than its first page says gives nothing at all.
     raw.execute("PRAGMA writable_schema=ON")
     return raw
 

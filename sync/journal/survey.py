@@ -17,11 +17,11 @@ from typing import Any, Final, Self
 
 from sync.journal import inspection, lives, moving
 from sync.journal.ballast import BALLAST_BYTES, Ballast
-from sync.journal.directory import log_of, uri_of
+from sync.journal.directory import log_of, size_of, uri_of
 from sync.journal.files import CHECKPOINT_PAGES
 from sync.journal.layout import FORMAT, OUTCOMES, SEQUENCE_BITS
 from sync.journal.lives import Life
-from sync.journal.recorded import JournalError
+from sync.journal.recorded import JournalDamaged, JournalError
 
 CHUNK: Final = 2_000  # events in one look: about 1 MB, some milliseconds
 FEW_EVENTS: Final = 100  # with less, what an event takes is not measured but assumed:
@@ -141,7 +141,7 @@ class Survey:
             for name in ("page_count", "freelist_count", "page_size")
         )
         free_bytes = _free_bytes(self.path)
-        log_bytes = _size(log_of(self.path))
+        log_bytes = size_of(log_of(self.path))
         held = sum(life.held for life in known)
         log_growth = max(CHECKPOINT_PAGES * page_bytes - log_bytes, 0)
         mean, busiest = self._rate(known, int(meta.get("ran_s", 0)))
@@ -160,7 +160,7 @@ class Survey:
             history=meta.get("history") or None,
             in_use_by=_holder(self.path.with_name(f"{self.path.name}.lock")),
             ran_s=int(meta.get("ran_s", 0)),
-            file_bytes=_size(self.path),
+            file_bytes=size_of(self.path),
             log_bytes=log_bytes,
             unused_bytes=unused * page_bytes,
             disk_free_bytes=free_bytes,
@@ -235,7 +235,7 @@ class Survey:
             return None
         log = log_of(self.path)
         noted = lock.read_bytes() if lock.is_file() and os.access(lock, os.R_OK) else b""
-        if noted.isdigit() and _size(log) < int(noted):
+        if noted.isdigit() and size_of(log) < int(noted):
             return f"its log {log.name} is gone or cut short, and with it what was recorded last"
         if sum(is_commit for _, is_commit, _ in inspection.frames_behind(self.path, self._held)) > 1:
             return f"its log {log.name} has a hole in it, and what lies behind it is not shown"
@@ -289,6 +289,10 @@ def _open(path: Path) -> sqlite3.Connection:
             f"{path}: there is no journal. An agent makes it at its first start; is this its data directory?"
         )
     try:
+        inspection.refuse_remains(path)
+    except JournalDamaged as error:
+        raise JournalError(f"{error}. {_DAMAGED}") from error
+    try:
         raw = sqlite3.connect(uri_of(path, "ro"), uri=True, isolation_level=None)
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
@@ -339,10 +343,6 @@ def _as_its_user() -> str:
 def as_bytes(text: object) -> bytes:
     """An event's text; a damaged cell may hold anything."""
     return text if isinstance(text, bytes) else str(text).encode()
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def _free_bytes(path: Path) -> int:

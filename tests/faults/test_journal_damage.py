@@ -165,6 +165,23 @@ async def test_a_file_that_was_cut_short_is_refused_and_gives_what_is_left(
         assert done.aside.read_bytes() == whole[:length]
 
 
+async def test_a_file_that_was_emptied_is_refused_and_its_log_survives_who_looks_and_gives_what_it_has(
+    original: Killed, killed: Killed
+) -> None:
+    command = [sys.executable, "-m", "tallyman", "journal", "status", "--data-dir", str(killed.folder)]
+    for length in (0, 1):
+        for name in NAMES:
+            shutil.copy(original.folder / name, killed.folder / name)
+        os.truncate(killed.path, length)
+        look = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert look.returncode == 1 and f"only {length} bytes of it are left. It is damaged" in look.stderr
+        assert f"only {length} bytes of it are left" in await killed.refuses()
+        done = killed.replace()
+        held = await killed.held()
+        assert len(held) == done.entered and set(held) >= set(killed.in_log)
+        assert Path(f"{done.aside}-wal").stat().st_size == LOG_BYTES, "its log is kept with it"
+
+
 async def test_garbage_in_the_file_is_refused_and_all_around_it_is_found(
     original: Killed, killed: Killed
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 from sync.journal import Draft, Journal, JournalError, files, inspection, moving, salvage, survey
 from sync.journal.ballast import Ballast
 from sync.journal.directory import index_of, log_of
+from sync.journal.files import Files
 from sync.journal.recorded import JournalDamaged
 from sync.journal.store import Store
 from sync.journal.survey import Survey
@@ -160,6 +161,29 @@ async def test_who_uses_it_is_found_where_file_systems_lie_upon_each_other(
     assert survey._holder(lock) == os.getpid()
     assert not survey._has_open(os.getpid(), path.parent.parent.stat()), "another file"
     assert not survey._has_open(1 << 30, lock.stat()), "a process that is gone"
+
+
+# --- what is left of a file ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("left", [0, 1, 511])
+async def test_who_only_looks_takes_no_log_away(open_: Any, path: Path, tmp_path: Path, left: int) -> None:
+    """SQLite deletes the log beside an empty file, and takes a file of one byte for empty."""
+    journal = await open_()
+    await journal.append([draft("a"), draft("b")])
+    killed = tmp_path / "killed" / "journal.db"
+    shutil.copytree(path.parent, killed.parent)
+    os.truncate(killed, left)
+    log = log_of(killed).read_bytes()
+    with pytest.raises(JournalError, match=rf"only {left} bytes of it are left\. It is damaged"):
+        Survey(killed)
+    with pytest.raises(JournalDamaged, match="bytes of it are left"):
+        Files(killed).connect_reader()
+    assert log_of(killed).read_bytes() == log
+    done = replaced(killed)
+    assert done.entered == 2 and done.aside is not None and done.aside.stat().st_size == left
+    assert log_of(done.aside).read_bytes() == log
+    assert await ids(await open_(killed)) == ["a", "b"]
 
 
 # --- what is noted ---------------------------------------------------------------------------------------------
