@@ -63,6 +63,8 @@ class Files:
         """The inode of the file, while a connection that writes is open."""
         self._used: tuple[int, int] | None = None
         """… and that of its log, while what was told may stand there alone."""
+        self._is_lost = False
+        """It was let go of while something of it had no name: who comes next must miss that."""
         self._is_made = False
         """It was in use already, so when it is away no other one is made in its place."""
 
@@ -88,7 +90,7 @@ class Files:
     def unlock(self) -> None:
         """Let others in. A file that was used and is not there now is missed by whoever comes next."""
         if self._lock is not None:
-            if self._is_made and size_of(self.path):
+            if self._is_made and size_of(self.path) and not self._is_lost:
                 # Beside somebody who reads, or on a full disk, the log is still there when all is closed.
                 left = size_of(log_of(self.path))
                 with contextlib.suppress(OSError):  # it stays noted as used, which matters only if it goes
@@ -177,13 +179,19 @@ class Files:
 
     def release_log(self) -> None:
         """The log is about to be carried into the file: from now on it may be gone, and the file may not."""
-        self._used = None
+        self._used, self._is_lost = None, False
         self._note_without_log()
 
     def let_go(self) -> None:
-        """The connection that writes is about to be closed, and the last one takes the log away."""
-        self._file = None
-        self.release_log()
+        """The connection that writes is about to be closed, and the last one takes the log away. What has no name
+        then may be gone with it: it stays noted.
+        """
+        is_lost = not self.is_in_place()
+        self._file = self._used = None
+        if is_lost:
+            self._is_lost = True
+        else:
+            self.release_log()
 
     def is_in_place(self) -> bool:
         """Whether what is written still has its names, as far as it had them: somebody may have deleted the file or
@@ -231,6 +239,7 @@ class Files:
             aside = unused(self.path, word)
             moving.announce(copy, self.path)
             self._finish_move(word)
+        self._file = self._used = None  # what a connection still has stands in the copy
         return aside
 
     def _finish_move(self, word: str = moving.WORDS[0]) -> None:

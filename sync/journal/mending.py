@@ -66,13 +66,24 @@ class Mender:
     def close(self) -> None:
         """Close the store. What has lost its name since the last commit would be gone with the connection."""
         try:
-            self._keep_what_lost_its_name()
+            self._keep_at_last()
         except (sqlite3.Error, OSError, JournalError) as error:
             log.error(
                 "the journal's file cannot get its name again", file=str(self._store.path), error=str(error)
             )
         finally:
             self._store.close()
+
+    def _keep_at_last(self) -> None:
+        """There is no other attempt. Beside somebody who reads, a log cannot be carried over, but copied."""
+        try:
+            self._keep_what_lost_its_name()
+        except (sqlite3.Error, JournalError) as error:
+            log.error(
+                "the log cannot be carried over: copying it", file=str(self._store.path), error=str(error)
+            )
+            self.moved_from = str(self._store.rescue())
+            log.error("the journal has a new file", file=str(self._store.path), old=self.moved_from)
 
     def mend(self, incarnation: str, last: int, committed: Callable[[], None]) -> None:
         """Bring the store back, if it is in doubt, and look whether there is room.
@@ -125,6 +136,7 @@ class Mender:
         if not self._files.is_in_place():
             if self._files.is_named():
                 self._store.checkpoint()
+                self._files.release_log()  # all of it stands in the file
             else:
                 self.moved_from = str(self._store.rescue())
 

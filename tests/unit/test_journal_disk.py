@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from sync.journal import (
 from sync.journal import journal as journal_module
 from sync.journal.ballast import BALLAST_BYTES, Ballast
 from sync.journal.condition import cannot_open, kind_of
+from sync.journal.directory import log_of
 from sync.journal.files import CHECKPOINT_PAGES, Files
 from sync.journal.recorded import JournalDamaged
 from sync.journal.store import Store
@@ -101,6 +102,17 @@ async def break_down(journal: Journal, error: Exception) -> str:
     text = await refused(journal)
     store.insert = type(store).insert.__get__(store)  # type: ignore[method-assign]
     return text
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Somebody reads what the file held before."""
+    with contextlib.closing(
+        sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+    ) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM event").fetchall()
+        yield
 
 
 async def half_mended(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -421,11 +433,7 @@ async def test_a_log_that_lost_its_name_is_kept_as_long_as_a_reader_keeps_it_fro
     journal = await open_()
     journal._store._raw.execute("PRAGMA busy_timeout=0")
     await journal.append([draft("a")])
-    with contextlib.closing(
-        sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
-    ) as reader:
-        reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM event").fetchall()
+    with reading(path):
         await journal.append([draft("b")])
         path.with_name("journal.db-wal").unlink()
         assert "took the journal's file or its log away" in await refused(journal)
@@ -433,6 +441,50 @@ async def test_a_log_that_lost_its_name_is_kept_as_long_as_a_reader_keeps_it_fro
             assert "carried into the file. End it (tallyman journal …)." in await refused(journal)
     await journal.append([draft("c")])
     assert await ids(journal) == ["a", "b", "c"]
+
+
+async def test_a_log_that_lost_its_name_beside_a_reader_is_copied_when_the_journal_is_closed(
+    open_: Any, path: Path
+) -> None:
+    journal = await open_()
+    journal._store._raw.execute("PRAGMA busy_timeout=0")
+    await journal.append([draft("a")])
+    with reading(path):
+        await journal.append([draft("b")])
+        log_of(path).unlink()
+        await journal.close()
+    assert await ids(await open_()) == ["a", "b"] and journal.moved_from == f"{path}.old-1"
+
+
+async def test_a_log_that_lost_its_name_for_good_is_missed_at_the_next_start(
+    open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await open_()
+    journal._store._raw.execute("PRAGMA busy_timeout=0")
+    await journal.append([draft("a")])
+    with reading(path):
+        await journal.append([draft("b")])
+        log_of(path).unlink()
+        full = failing(1, sqlite3.OperationalError("database or disk is full"), moving.copy)
+        monkeypatch.setattr(moving, "copy", full)
+        with capture_logs() as said:
+            await journal.close()
+    assert "cannot get its name again" in said[-1]["event"]
+    with pytest.raises(JournalDamaged, match=r"its log journal\.db-wal is gone"):
+        await open_()
+
+
+async def test_a_log_that_lost_its_name_and_was_carried_over_is_not_missed(
+    open_: Any, path: Path, never: None
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    log_of(path).unlink()
+    await refused(journal)
+    await journal.append([draft("b")])
+    log_of(path).unlink()
+    await journal.close()
+    assert await ids(await open_()) == ["a", "b"]
 
 
 async def test_who_reads_does_not_go_on_in_a_log_that_lost_its_name(
