@@ -16,7 +16,7 @@ Action = Literal["book", "known", "conflict", "fork"]
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """An event as it came. `identity` is what it is known by: the id of the event that a void replaces."""
+    """An event as it came. `identity` is what it is known by: its id, which a void shares with what it replaces."""
 
     sequence: int
     identity: str

@@ -62,10 +62,10 @@ def prepare(batch: BookBatch, *, broken: bool = False) -> tuple[Prepared, ...]:
 
 
 def _prepare(agent: str, event: Event, text: bytes, broken: bool) -> Prepared:
-    name = facts.storable(events.event_name(event.type) or event.type)
+    name = events.event_name(event.type) or event.type
     original = facts.storable(text.decode("utf-8", "replace"))
     source = _SOURCE.fullmatch(event.source)
-    identity, void, data, malformed = facts.storable(event.id), False, None, None
+    identity, data, malformed = facts.storable(event.id), None, None
     content = hashlib.sha256(text).hexdigest()
     try:
         content = content_hash(type=event.type, time=event.time, data=event.data)
@@ -74,12 +74,19 @@ def _prepare(agent: str, event: Event, text: bytes, broken: bool) -> Prepared:
         malformed = "its data is nested too deep"
     except Malformed as error:
         malformed = facts.storable(str(error))[:MOST_REASON]
-    if isinstance(data, Void):
-        identity, void, malformed = data.id, True, "central could not read it; its bytes are kept"
     if malformed is None and (source is None or source[2] != agent):
         malformed = f"its source {facts.printable(event.source)} is not agent {agent} of a site"
+    if malformed is None and isinstance(data, Void) and data.id != event.id:
+        malformed = "void: it has another id than the event that it stands for"
+    void = malformed is None and isinstance(data, Void)
+    if void:
+        malformed = "central could not read it; its bytes are kept"
+    elif name == "void":  # whoever finds it booked takes it for none: it is kept under its whole type
+        name = event.type
     site = facts.printable(unquote(source[1])) if source else ""
-    return Prepared(event, identity, content, void, original, site, name, data, malformed, broken)
+    return Prepared(
+        event, identity, content, void, original, site, facts.storable(name), data, malformed, broken
+    )
 
 
 def resolve(books: Books, prepared: tuple[Prepared, ...]) -> tuple[Prepared, ...]:

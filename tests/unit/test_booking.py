@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from msgspec import UNSET
 
 from central.ledger.books import Cursor, Open
@@ -151,7 +152,7 @@ def test_a_void_that_was_booked_is_the_event_that_it_replaced() -> None:
     memory, dock = central(), Stream()
     event = dock.event("received", GOODS)
     void = {"id": event.id, "original": "e30="}
-    memory.do(dock.batch(dock.event("void", void, sequence=1)))
+    memory.do(dock.batch(dock.event("void", void, id=event.id, sequence=1)))
     ack = memory.do(dock.batch(event))
     assert [(v.outcome, v.duplicate) for v in ack.verdicts] == [("rejected", True)]
     assert ack.problem is UNSET and memory.books.set_aside == []
@@ -161,9 +162,52 @@ def test_a_void_that_comes_after_its_event_is_that_event() -> None:
     memory, dock, other = central(), Stream(), Stream()
     event = dock.event("received", GOODS)
     memory.do(dock.batch(event))
-    ack = memory.do(other.batch(other.event("void", {"id": event.id, "original": "e30="})))
+    void = other.event("void", {"id": event.id, "original": "e30="}, id=event.id)
+    ack = memory.do(other.batch(void))
     assert [(v.outcome, v.duplicate) for v in ack.verdicts] == [("accepted", True)]
     assert memory.books.set_aside == []
+
+
+@pytest.mark.parametrize("is_booked", [False, True])
+def test_a_void_of_another_id_is_rejected_under_its_own_and_settles_nothing_else(is_booked: bool) -> None:
+    memory, dock, other = central(), Stream(), Stream("dock-3")
+    event = other.event("received", GOODS)
+    void = dock.event("void", {"id": event.id, "original": "e30="})
+    if is_booked:
+        memory.do(other.batch(event))
+    ack = memory.do(dock.batch(void))
+    [(sequence, outcome, reason, duplicate, number)] = verdicts(ack)
+    assert (sequence, outcome, duplicate, number) == (1, "rejected", False, None)
+    assert reason is not None and "another id" in reason and ack.verdicts[0].id == void.id
+    assert memory.books.occupants.get((dock.incarnation, 1)) == void.id
+    again = memory.do(other.batch(event))
+    assert verdicts(again) == [(1, "accepted", None, is_booked, 1)]
+    assert [(v.outcome, v.duplicate) for v in memory.do(dock.batch(void)).verdicts] == [("rejected", True)]
+    assert alarms(memory, "unreadable") == []
+
+
+def test_a_void_of_somebody_elses_event_is_rejected_like_any_event_of_theirs() -> None:
+    memory, dock, other = central(), Stream(), Stream("dock-3")
+    event = other.event("received", GOODS)
+    void = dock.event("void", {"id": event.id, "original": "e30="}, id=event.id, source=event.source)
+    [(_, outcome, reason, _, _)] = verdicts(memory.do(dock.batch(void)))
+    assert outcome == "rejected" and reason is not None and "is not agent dock-2" in reason
+    assert alarms(memory, "unreadable") == []
+    assert verdicts(memory.do(other.batch(event)))[0][1] == "conflict", "it is told, not answered in silence"
+
+
+def test_a_void_that_is_rejected_for_what_it_says_is_no_void_afterwards() -> None:
+    memory, dock = central(), Stream()
+    event = dock.event("received", GOODS)
+    wrong = [{"id": "other", "original": "e30="}, {"id": event.id}]
+    for place, data in enumerate(wrong, 1):
+        dock.last = place - 1
+        void = dock.event("void", data, id=f"void-{place}")
+        late = dock.event("received", GOODS, id=void.id, sequence=place)
+        memory.do(dock.batch(void))
+        [verdict] = memory.do(dock.batch(late)).verdicts
+        assert (verdict.outcome, verdict.reason) == ("conflict", "this id is known with another content")
+    assert len(alarms(memory, "conflict")) == 2, "somebody is told, and both are kept"
 
 
 def test_what_was_booked_long_ago_is_answered_with_its_number_and_reason() -> None:
