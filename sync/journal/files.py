@@ -37,6 +37,7 @@ CHUNK_BYTES: Final = 1024 * 1024  # of the log, when it is written again
 # What the lock's file says while an agent uses the journal: a number, so many bytes its log has at least.
 WITHOUT_LOG: Final = "0"
 NOT_IN_USE: Final = ""
+NOTE_BYTES: Final = 20  # always so many, so that it is written over in place: that needs no room on the disk
 
 _PRAGMAS: Final = (
     "journal_mode=WAL",
@@ -112,9 +113,13 @@ class Files:
         self.release_log()  # also when this fails: whoever opened it for writing takes the log away when it closes
         self.openings += 1
         raw = _driver(uri_of(self.path, "rw" if self._is_made else "rwc"))
-        for pragma in _PRAGMAS:
-            raw.execute(f"PRAGMA {pragma}").fetchall()
-        self._file = self.path.stat().st_ino
+        try:
+            for pragma in _PRAGMAS:
+                raw.execute(f"PRAGMA {pragma}").fetchall()
+            self._file = self.path.stat().st_ino
+        except BaseException:
+            raw.close()  # else whoever drops the error does, when the journal is noted as closed
+            raise
         return raw
 
     def connect_reader(self) -> sqlite3.Connection:
@@ -252,10 +257,9 @@ class Files:
         self._note(WITHOUT_LOG if self._is_made else NOT_IN_USE)
 
     def _note(self, text: str) -> None:
-        """Into the lock's file, durably."""
+        """Into the lock's file, durably. When that fails, what was noted before stands, or this."""
         if self._lock is not None:
-            os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, text.encode(), 0)
+            os.pwrite(self._lock, text.ljust(NOTE_BYTES).encode(), 0)
             os.fsync(self._lock)
 
     def _refuse_lost(self) -> None:
@@ -266,12 +270,12 @@ class Files:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
         if self._lock is None:
             return
-        noted, log = os.pread(self._lock, 20, 0), log_of(self.path)
-        if noted.isdigit() and not size_of(self.path):
+        noted, log = log_noted(os.pread(self._lock, NOTE_BYTES, 0)), log_of(self.path)
+        if noted is not None and not size_of(self.path):
             what = "is gone or empty, and an agent was using it"
             raise JournalDamaged(f"{self.path}: the journal {what}. Bring it back")
         size = size_of(log)
-        if noted.isdigit() and size < int(noted):
+        if noted is not None and size < noted:
             what = "is gone" if size == 0 else f"is cut short to {size} bytes"
             raise JournalDamaged(
                 f"{self.path}: its log {log.name} {what}, and with it what was recorded last"
@@ -286,6 +290,11 @@ class Files:
                 f"{self.path}: the journal's file has a second name (a hard link). Nothing was changed. Delete that"
                 " name, or make it a copy (cp)"
             )
+
+
+def log_noted(note: bytes) -> int | None:
+    """So many bytes a journal's log has at least, by what its lock's file says; None: it is not in use."""
+    return int(note) if note.strip().isdigit() else None
 
 
 _LOCK_ADVICE: Final = {

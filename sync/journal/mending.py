@@ -71,8 +71,12 @@ class Mender:
             log.error(
                 "the journal's file cannot get its name again", file=str(self._store.path), error=str(error)
             )
-        finally:
+        try:
             self._store.close()
+        except OSError as error:
+            log.error(
+                "the disk does not take the note of a stop", file=str(self._store.path), error=str(error)
+            )
 
     def _keep_at_last(self) -> None:
         """There is no other attempt. Beside somebody who reads, a log cannot be carried over, but copied."""

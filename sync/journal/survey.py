@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 from sync.journal import inspection, lives, moving
 from sync.journal.ballast import BALLAST_BYTES, Ballast
 from sync.journal.directory import log_of, size_of, uri_of
-from sync.journal.files import CHECKPOINT_PAGES
+from sync.journal.files import CHECKPOINT_PAGES, log_noted
 from sync.journal.layout import FORMAT, OUTCOMES, SEQUENCE_BITS
 from sync.journal.lives import Life
 from sync.journal.recorded import JournalDamaged, JournalError
@@ -234,8 +234,8 @@ class Survey:
         if _holder(lock) is not None:
             return None
         log = log_of(self.path)
-        noted = lock.read_bytes() if lock.is_file() and os.access(lock, os.R_OK) else b""
-        if noted.isdigit() and size_of(log) < int(noted):
+        noted = log_noted(lock.read_bytes()) if lock.is_file() and os.access(lock, os.R_OK) else None
+        if noted is not None and size_of(log) < noted:
             return f"its log {log.name} is gone or cut short, and with it what was recorded last"
         if sum(is_commit for _, is_commit, _ in inspection.frames_behind(self.path, self._held)) > 1:
             return f"its log {log.name} has a hole in it, and what lies behind it is not shown"

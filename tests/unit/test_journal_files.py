@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sync.journal import Draft, Journal, JournalError, files, inspection, moving, salvage, survey
 from sync.journal.ballast import Ballast
@@ -44,7 +45,7 @@ async def ids(journal: Journal) -> list[str]:
 
 
 def noted(path: Path) -> str:
-    return path.with_name("journal.db.lock").read_text()
+    return path.with_name("journal.db.lock").read_text().strip()
 
 
 def damage(path: Path) -> None:
@@ -207,6 +208,57 @@ async def test_a_log_that_is_still_there_after_the_end_is_missed_when_it_goes(op
     assert await ids(again) == ["a", "b"]
     await again.close()
     assert noted(path) == "" and not log_of(path).exists()
+
+
+async def test_a_note_that_cannot_be_written_leaves_the_one_before(
+    open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is needed on, as somebody reads, and the disk is full when the agent stops."""
+    journal = await open_()
+    await journal.append([draft("a")])
+    before = noted(path)
+    with Survey(path) as looks:
+        looks._raw.execute("BEGIN").execute("SELECT count(*) FROM event").fetchall()
+        await journal.append([draft("b")])
+
+        def full(*_: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as fault, capture_logs() as said:
+            fault.setattr(os, "pwrite", full)
+            await journal.close()
+    assert said[-1]["event"] == "the disk does not take the note of a stop"
+    assert noted(path) == before == str(files.LOG_BYTES) and log_of(path).exists()
+    log_of(path).rename(path.with_name("away"))
+    with pytest.raises(JournalDamaged, match=r"its log journal\.db-wal is gone"):
+        await open_()
+    path.with_name("away").rename(log_of(path))
+    assert await ids(await open_()) == ["a", "b"]
+
+
+async def test_a_note_of_an_older_program_is_understood(open_: Any, path: Path) -> None:
+    await (await open_()).close()
+    path.with_name("journal.db.lock").write_text("4152")
+    with pytest.raises(JournalDamaged, match=r"its log journal\.db-wal is gone"):
+        await open_()
+    path.with_name("journal.db.lock").write_text("")
+    assert await ids(await open_()) == []
+
+
+async def test_a_start_that_fails_leaves_nothing_open_that_takes_the_log_away_later(
+    open_: Any, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await open_()
+    await journal.append([draft("a")])
+    killed = tmp_path / "killed" / "journal.db"
+    shutil.copytree(path.parent, killed.parent)
+    with monkeypatch.context() as fault:
+        fault.setattr(files, "_PRAGMAS", ("journal_mode=WAL", "nothing that (it knows"))
+        with pytest.raises(JournalError, match="cannot be used") as kept:
+            await open_(killed)
+    assert kept.tb is not None, "what it stands for is held as long as it is"
+    assert noted(killed) == "" and not log_of(killed).exists()
+    assert await ids(await open_(killed)) == ["a"]
 
 
 async def test_who_was_refused_does_not_find_it_recorded_after_a_stop(open_: Any) -> None:
