@@ -149,6 +149,7 @@ class Files:
             sqlite3.Error, OSError: the file cannot be used.
         """
         self._make_ready()
+        self._refuse_second_name()
         if self.path.exists() and not self._is_being_made():
             with contextlib.ExitStack() as held, contextlib.closing(_driver(uri_of(self.path, "ro"))) as raw:
                 inspection.inspect(raw, self.path, held)
@@ -161,7 +162,6 @@ class Files:
         with self._names:
             self._finish_move()
         inspection.refuse_remains(self.path)
-        self._refuse_second_name()
         self._refuse_lost()
         _settle_log(log_of(self.path))
 
@@ -281,11 +281,15 @@ class Files:
                 f"{self.path}: its log {log.name} {what}, and with it what was recorded last"
             )
 
-    def _refuse_second_name(self) -> None:
+    def has_second_name(self) -> bool:
         """Under another name it would have another lock and another log: two agents would write into one file, and
         each would lose what the other wrote.
         """
-        if self.path.is_file() and self.path.stat().st_nlink > 1:
+        return self.path.is_file() and self.path.stat().st_nlink > 1
+
+    def _refuse_second_name(self) -> None:
+        """At the start alone: of an agent that runs, whoever made the name would stop every scan."""
+        if self.has_second_name():
             raise JournalError(
                 f"{self.path}: the journal's file has a second name (a hard link). Nothing was changed. Delete that"
                 " name, or make it a copy (cp)"

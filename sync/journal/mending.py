@@ -71,12 +71,11 @@ class Mender:
             log.error(
                 "the journal's file cannot get its name again", file=str(self._store.path), error=str(error)
             )
-        try:
-            self._store.close()
-        except OSError as error:
-            log.error(
-                "the disk does not take the note of a stop", file=str(self._store.path), error=str(error)
-            )
+        finally:
+            try:
+                self._store.close()
+            except OSError as error:  # what was noted before stands
+                log.error("the note of a stop is not taken", file=str(self._store.path), error=str(error))
 
     def _keep_at_last(self) -> None:
         """There is no other attempt. Beside somebody who reads, a log cannot be carried over, but copied."""
@@ -105,6 +104,11 @@ class Mender:
             self._failures = 0
             committed()
             log.warning("the journal takes writes again", file=str(self._store.path))
+            if self._files.has_second_name():
+                log.warning(
+                    "the journal's file has a second name (a hard link): delete that name, or no agent starts",
+                    file=str(self._store.path),
+                )
         self._look_at_room()
 
     def failed(self, error: Exception) -> JournalError:

@@ -646,7 +646,7 @@ async def test_a_journal_that_was_closed_may_be_taken_away_if_the_disk_took_the_
     with capture_logs() as said:
         await journal.close()
     assert (said[-1]["event"], said[-1]["error"]) == (
-        "the disk does not take the note of a stop",
+        "the note of a stop is not taken",
         "[Errno 5] note",
     )
     path.unlink()

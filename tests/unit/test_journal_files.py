@@ -152,6 +152,26 @@ async def test_a_file_with_a_second_name_is_refused_and_left_as_it_is(
     assert await ids(await open_(tmp_path / "other" / "journal.db")) == ["a"]
 
 
+async def test_a_second_name_that_comes_while_it_is_used_stops_no_scan(
+    open_: Any, path: Path, tmp_path: Path
+) -> None:
+    """Somebody made a copy of hard links (`cp -al`), and then the disk failed for a moment."""
+    journal = await open_()
+    await journal.append([draft("a")])
+    os.link(path, tmp_path / "other.db")
+    journal._store._raw = Failing(journal._store._raw, "INSERT INTO event", after=False)
+    with pytest.raises(JournalError, match="Then scan again"):
+        await journal.append([draft("b")])
+    with capture_logs() as said:
+        await journal.append([draft("c")])
+    assert "has a second name" in said[-1]["event"] and said[-1]["log_level"] == "warning"
+    await journal.close()
+    with pytest.raises(JournalError, match="has a second name"):
+        await open_()
+    (tmp_path / "other.db").unlink()
+    assert await ids(await open_()) == ["a", "c"]
+
+
 async def test_who_uses_it_is_found_where_file_systems_lie_upon_each_other(
     open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +247,7 @@ async def test_a_note_that_cannot_be_written_leaves_the_one_before(
         with monkeypatch.context() as fault, capture_logs() as said:
             fault.setattr(os, "pwrite", full)
             await journal.close()
-    assert said[-1]["event"] == "the disk does not take the note of a stop"
+    assert said[-1]["event"] == "the note of a stop is not taken"
     assert noted(path) == before == str(files.LOG_BYTES) and log_of(path).exists()
     log_of(path).rename(path.with_name("away"))
     with pytest.raises(JournalDamaged, match=r"its log journal\.db-wal is gone"):
