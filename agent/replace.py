@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from agent import config
-from service import process
+from service import log, process
 from sync.journal import salvage
 from sync.journal.recorded import JournalError
 
@@ -18,6 +18,7 @@ def main(path: Path) -> int:
         service.process.Failure: it was not done, and why; the journal is as it was.
     """
     agent = config.load(path).agent
+    log.configure(json=False)  # how far a long check has come
     try:
         done = salvage.replace(agent.journal, agent=agent.id, site=agent.site, random_bytes=os.urandom)
     except JournalError as error:

@@ -32,11 +32,15 @@ def make_directory(path: Path) -> None:
 
 
 def unused(path: Path, word: str) -> Path:
-    """A name beside the file that nothing has yet: NAME.WORD-1, NAME.WORD-2 …"""
+    """A name beside the file that nothing has yet, no log either: NAME.WORD-1, NAME.WORD-2 …"""
     number = 1
-    while (name := path.with_name(f"{path.name}.{word}-{number}")).exists():
+    while _is_taken(name := path.with_name(f"{path.name}.{word}-{number}")):
         number += 1
     return name
+
+
+def _is_taken(name: Path) -> bool:
+    return any(one.exists() for one in (name, log_of(name), index_of(name)))
 
 
 def log_of(path: Path) -> Path:

@@ -140,10 +140,12 @@ class Files:
                 raise
             return raw
 
-    def inspect(self) -> None:
+    def inspect(self, limit_s: float = inspection.CHECK_S) -> None:
         """Ask whether it is a journal and sound, before anything is written into it: see `inspection.py`. By a
         connection that only reads: whoever may write takes the log away when it closes, damaged or not.
 
+        Args:
+            limit_s: a check of every page that takes longer is ended, and finds nothing.
         Raises:
             JournalDamaged, JournalError: it is not; it is left as it is.
             sqlite3.Error, OSError: the file cannot be used.
@@ -152,7 +154,7 @@ class Files:
         self._refuse_second_name()
         if self.path.exists() and not self._is_being_made():
             with contextlib.ExitStack() as held, contextlib.closing(_driver(uri_of(self.path, "ro"))) as raw:
-                inspection.inspect(raw, self.path, held)
+                inspection.inspect(raw, self.path, held, limit_s=limit_s)
 
     def _is_being_made(self) -> bool:
         """A rollback journal is left by a power loss while the file was made, before anything was recorded in it."""
@@ -243,15 +245,15 @@ class Files:
         with self._names:
             aside = unused(self.path, word)
             moving.announce(copy, self.path)
-            self._finish_move(word)
+            self._finish_move(word, aside)
         self._file = self._used = None  # what a connection still has stands in the copy
         return aside
 
-    def _finish_move(self, word: str = moving.WORDS[0]) -> None:
+    def _finish_move(self, word: str = moving.WORDS[0], aside: Path | None = None) -> None:
         """From the moment when a copy counts, the log of the old file is not missed any more, and the copy is."""
         if moving.is_announced(self.path):
             self._note(WITHOUT_LOG)
-            moving.finish(self.path, word)
+            moving.finish(self.path, word, aside)
 
     def _note_without_log(self) -> None:
         self._note(WITHOUT_LOG if self._is_made else NOT_IN_USE)

@@ -76,10 +76,12 @@ def is_announced(path: Path) -> bool:
     return _moved(path).exists()
 
 
-def finish(path: Path, word: str = WORDS[0]) -> None:
+def finish(path: Path, word: str = WORDS[0], aside: Path | None = None) -> None:
     """Give the copy that counts the journal's name, and keep the old file aside; nothing to do when none counts.
     After a power loss or an error it is done again, and goes on from there.
 
+    Args:
+        aside: an unused name for the old file, or for what is left of it; None: it is not known who began.
     Raises:
         OSError: the directory takes no writes.
     """
@@ -87,10 +89,11 @@ def finish(path: Path, word: str = WORDS[0]) -> None:
     if not moved.exists():
         return
     if path.exists():  # else somebody took it away, and left its log
-        path.replace(unused(path, word))
+        aside = aside or unused(path, word)
+        path.replace(aside)
         sync_directory(path.parent)
     if log_of(path).exists():
-        log_of(path).replace(log_of(_owner_of_log(path, word)))
+        log_of(path).replace(log_of(aside or _owner_of_log(path, word)))
     index_of(path).unlink(missing_ok=True)
     sync_directory(path.parent)
     moved.replace(path)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import math
 import os
 import re
 import shutil
@@ -782,6 +783,24 @@ def test_a_log_whose_file_is_gone_takes_no_other_log_s_place(names: Any, tmp_pat
     assert found == {"j": "new", "j.old-1": "before", "j.old-1-wal": "before", "j.old-2-wal": "log"}
 
 
+def test_a_file_that_is_put_aside_gets_no_name_with_another_s_log(names: Any, tmp_path: Path) -> None:
+    """Of an earlier one only its log was left to keep."""
+    (tmp_path / "j.old-1-wal").write_text("before")
+    (tmp_path / "j.old-2-shm").write_text("before")
+    found = names(db="old", log="log", moved="new")
+    others = {"j.old-1-wal": "before", "j.old-2-shm": "before"}
+    assert found == others | {"j": "new", "j.old-3": "old", "j.old-3-wal": "log"}
+
+
+def test_a_log_that_is_all_that_is_left_gets_no_name_with_another_s_file(tmp_path: Path) -> None:
+    files_ = Files(tmp_path / "j", ballast_bytes=0)
+    for name in ("j.damaged-1", "j-wal", "copy"):
+        (tmp_path / name).write_text(name)
+    assert files_.take(tmp_path / "copy", "damaged") == tmp_path / "j.damaged-2"
+    found = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert found == {"j.damaged-1": "j.damaged-1", "j.damaged-2-wal": "j-wal", "j": "copy"}
+
+
 def test_a_move_without_a_log_is_finished_too(names: Any) -> None:
     assert names(moved="new") == {"j": "new"} and names() == {"j": "new"}
 
@@ -924,6 +943,34 @@ async def test_only_a_damaged_journal_that_nobody_uses_is_replaced(
     await journal.close()
     with pytest.raises(JournalError, match="is sound"):
         replaced(path)
+
+
+async def test_damage_that_a_check_at_the_start_has_no_time_to_meet_is_met_by_the_operator_s_word(
+    open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Impatient(inspection._Watch):
+        """A check that has a limit reaches it at once, as with a file of many gigabytes."""
+
+        def __enter__(self) -> Any:
+            self.ended = self._limit_s < math.inf
+            self._raw.set_progress_handler(lambda: self.ended, 1)
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._raw.set_progress_handler(None, 1)
+
+    monkeypatch.setattr(inspection, "_Watch", Impatient)
+    journal = await open_()
+    await journal.append([draft("a")])
+    await journal.close()
+    with pytest.raises(JournalError, match="is sound"):
+        replaced(path)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.executescript(NOT_NULL)
+    with capture_logs() as said:
+        await (await open_()).close()
+    assert "the journal is too large to be checked whole" in [one["event"] for one in said]
+    assert replaced(path).entered == 1
 
 
 async def test_a_new_journal_takes_what_is_unsettled_under_its_own_ids_and_counts_connections_on(
