@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from central import database, streams, tables
-from central.ledger import booking, fold
+from central.ledger import booking, fold, transitions
 from central.ledger.books import Books, Close, Open
 from central.ledger.scribe import Scribe
 from sync import engine, stream
@@ -463,3 +463,43 @@ def promise_book_not_kept() -> Any:
             original(self, table, *more)
 
     return _around(Scribe, "_save", save)
+
+
+def _booked(change: Callable[[Any], Any]) -> Any:
+    """What is booked of each event, changed."""
+
+    def movement(original: Any, *args: Any, **more: Any) -> Any:
+        return change(original(*args, **more))
+
+    return _around(booking, "_movement", movement)
+
+
+@mistake("a discrepancy is opened, and the agent is not told")
+def always_accepted() -> Any:
+    return _booked(
+        lambda row: replace(row, outcome="accepted", reason=None) if row.outcome == "discrepant" else row
+    )
+
+
+@mistake("whatever is booked is called discrepant")
+def always_discrepant() -> Any:
+    return _booked(
+        lambda row: replace(row, outcome="discrepant", reason="?") if row.outcome == "accepted" else row
+    )
+
+
+@mistake("what is moved cannot be booked")
+def moves_fail() -> Any:
+    def settle(original: Any, books: Any, identity: str, fact: Any, *more: Any) -> Any:
+        if fact.event == "moved":
+            raise ValueError("moved")
+        return original(books, identity, fact, *more)
+
+    return _around(booking, "_settle", settle)
+
+
+@mistake("what is moved goes from where it comes to")
+def moved_the_other_way() -> Any:
+    row = transitions.TABLE["moved"]
+    turned = row._replace(posts=tuple(post._replace(sign=-post.sign) for post in row.posts))
+    return mock.patch.dict(transitions.TABLE, {"moved": turned})

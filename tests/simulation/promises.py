@@ -56,21 +56,24 @@ class Promises(Watch):
             "quantity": quantity,
             "to_location": "DOCK",
         }
-        meant = Meant(("accepted", "discrepant"), quantity)
+        meant = Meant()
         if world.befalls("malformed"):
             del data["to_location"]
-            meant = Meant(("rejected",), None)
         elif world.befalls("poison"):
-            data["unreadable"] = True  # to this version of central: only a void of it is booked
-            meant = Meant((), None, is_odd=True)
+            data["unreadable"] = True  # to this version of central
+            meant = Meant(is_readable=False, is_odd=True)
         elif dice.random() < 0.1:
             data["odd"] = True
-            meant.is_odd = world.scenario.half_readable
+            meant = Meant(is_odd=world.scenario.half_readable)
         elif dice.random() < 0.1:
             data["sku"] = "UNKNOWN"
+            meant = Meant(is_unknown=True)
         elif dice.random() < 0.2:
-            kind, data["from_location"] = "moved", "BIN-1"
-            meant = Meant(meant.outcomes, 0)
+            kind, places = "moved", ["BIN-1", "DOCK"]
+            data["from_location"], data["to_location"] = places if dice.random() < 0.5 else places[::-1]
+            meant.moves[data["sku"], data["from_location"]] = -quantity
+        if "to_location" in data and meant.is_readable:
+            meant.moves[data["sku"], data["to_location"]] = quantity
         self.meant[name] = meant
         time = rfc3339(process.machine.now_ms())
         return Draft(name, f"tallyman.{kind}.v1", time, data)

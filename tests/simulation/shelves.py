@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from tests.simulation.watch import Meant
+    from tests.simulation.watch import Bin, Meant
 
+SITE: Final = "lej1"
 KEEPS_NONE: Final = ("supplier", "customer", "written_off", "adjustment", "variance", "outside")
 
 Rows = Callable[..., list[Any]]
@@ -18,11 +19,11 @@ Balances = Mapping[tuple[str, str, str, str, str], int]
 """What lies in each (site, sku, location, state, lot)."""
 
 
-def wrong(rows: Rows, meant: "Mapping[str, Meant]", numbered: list[str], above: int) -> Iterator[str]:
+def wrong(rows: Rows, meant: "Mapping[str, Meant]", stock: "Mapping[Bin, int]", above: int) -> Iterator[str]:
     """What is wrong with the books.
 
     Args:
-        numbered: the ids of all that was booked under a number.
+        stock: what all that was booked makes together.
         above: movements up to this row were looked at before.
     """
     kept = {
@@ -31,7 +32,7 @@ def wrong(rows: Rows, meant: "Mapping[str, Meant]", numbered: list[str], above: 
     }
     yield from _not_folded(rows, kept)
     yield from _not_meant(rows, meant, above)
-    yield from _not_everything(kept, meant, numbered)
+    yield from _not_everything(kept, stock)
     yield from _not_promised(rows, kept)
     yield from _owed_in_silence(rows, kept)
 
@@ -53,22 +54,26 @@ def _not_folded(rows: Rows, kept: Balances) -> Iterator[str]:
 
 
 def _not_meant(rows: Rows, meant: "Mapping[str, Meant]", above: int) -> Iterator[str]:
-    """Each event moved once what it says."""
-    for name, grown in rows(
-        "SELECT m.event_id, sum(CASE WHEN e.book = 'physical' AND e.state = 'stock' THEN e.delta ELSE 0 END)"
-        " FROM movement m LEFT JOIN entry e ON e.movement = m.number WHERE m.rowid > ? AND m.number IS NOT NULL"
-        " GROUP BY m.event_id", above,
+    """Each event moved once what it says, from where to where it says."""
+    moved: dict[str, dict[Bin, int]] = {}
+    for name, sku, location, delta in rows(
+        "SELECT m.event_id, e.sku, e.location, e.delta FROM movement m"
+        " LEFT JOIN entry e ON e.movement = m.number AND e.book = 'physical' AND e.state = 'stock'"
+        " WHERE m.rowid > ? AND m.number IS NOT NULL", above,
     ):  # fmt: skip
-        if grown != meant[name].stock:
-            yield f"{name} changed the stock by {grown}, and says {meant[name].stock}"
+        bins = moved.setdefault(name, {})
+        if sku is not None:
+            bins[sku, location] = bins.get((sku, location), 0) + delta
+    for name, bins in moved.items():
+        if bins != meant[name].moves:
+            yield f"{name} changed the stock by {bins}, and says {meant[name].moves}"
 
 
-def _not_everything(kept: Balances, meant: "Mapping[str, Meant]", numbered: list[str]) -> Iterator[str]:
-    """The stock is what all events together say, and nothing besides."""
-    stock = sum(quantity for key, quantity in kept.items() if key[3] == "stock")
-    says = sum(meant[name].stock or 0 for name in numbered)
-    if stock != says:
-        yield f"the stock is {stock}, and what was booked makes {says}"
+def _not_everything(kept: Balances, stock: "Mapping[Bin, int]") -> Iterator[str]:
+    """What lies anywhere is what all events together say, and nothing besides."""
+    says = {(SITE, sku, location, "stock", ""): held for (sku, location), held in stock.items() if held}
+    if kept != says:
+        yield f"the balances are {dict(kept)}, and what was booked makes {says}"
 
 
 def _not_promised(rows: Rows, kept: Balances) -> Iterator[str]:

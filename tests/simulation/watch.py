@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 Place = tuple[str, int]
 """Incarnation and sequence."""
+Bin = tuple[str, str]
+"""SKU and location."""
 
-_MOVEMENTS: Final = "SELECT rowid, event_id, outcome, number, incarnation, sequence, event FROM movement"
+_MOVEMENTS: Final = (
+    "SELECT rowid, event_id, outcome, number, incarnation, sequence, event, reason FROM movement"
+)
 _DELIVERIES: Final = "SELECT rowid, incarnation, sequence, event_id FROM delivery"
 _ASIDE: Final = "SELECT id, event_id, incarnation, sequence, original LIKE '%.void.v1\"%' FROM set_aside"
 # `two_connections` is no proof: a hello of an earlier life that is delivered late raises it too.
@@ -43,6 +47,8 @@ class Timeline:
     lost: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     movements: dict[str, tuple[str, int | None]] = field(default_factory=dict)
     """Outcome and number of each id."""
+    stock: dict[Bin, int] = field(default_factory=dict)
+    """What all that is booked makes together."""
     aside: dict[str, set[tuple[Place, bool]]] = field(default_factory=dict)
     """The places in which each id was set aside, and whether as a void: that is kept beside what it replaces."""
     alarms: set[tuple[str, str]] = field(default_factory=set)
@@ -55,8 +61,8 @@ class Timeline:
     def copy(self) -> "Timeline":
         return Timeline(
             dict(self.acked), dict(self.places), {key: list(value) for key, value in self.lost.items()},
-            dict(self.movements), {key: set(value) for key, value in self.aside.items()}, set(self.alarms),
-            dict(self.predecessors), self.histories, self.seen,
+            dict(self.movements), dict(self.stock), {key: set(value) for key, value in self.aside.items()},
+            set(self.alarms), dict(self.predecessors), self.histories, self.seen,
         )  # fmt: skip
 
     def has(self, name: str) -> bool:
@@ -76,9 +82,12 @@ class Timeline:
 class Meant:
     """What an event has to do to the books."""
 
-    outcomes: tuple[str, ...]
-    stock: int | None
-    """By how much the stock grows when it is booked."""
+    moves: dict[Bin, int] = field(default_factory=dict)
+    """By how much the stock grows in each bin when it is booked; empty: it cannot be."""
+    is_unknown: bool = False
+    """It is about something that nobody has registered."""
+    is_readable: bool = True
+    """Some worker can read it. Otherwise only a void of it is booked."""
     is_odd: bool = False
     """Not every worker can read it, so that a void may take its place."""
 
@@ -154,8 +163,10 @@ class Watch:
         """Read what central has written since."""
         time, rows, seen = self.time, self.world.centre.rows, self.time.seen
         fresh = rows(f"{_MOVEMENTS} WHERE rowid > ? ORDER BY rowid", seen[0])
-        for _, name, outcome, number, incarnation, sequence, event in fresh:
+        for _, name, outcome, number, incarnation, sequence, event, reason in sorted(fresh, key=_in_order):
             self._check_verdict(name, outcome, is_void=event == "void")
+            if (reason is None) != (outcome == "accepted") or (number is None) != (outcome == "rejected"):
+                raise Violation(f"{name} is {outcome} under the number {number}, and the reason is {reason}")
             time.movements[name] = (outcome, number)
             self._hold((incarnation, sequence), name)
         delivered = rows(f"{_DELIVERIES} WHERE rowid > ? ORDER BY rowid", seen[1])
@@ -167,21 +178,32 @@ class Watch:
         self._look_at_alarms()
         self._look_at_histories()
         if fresh:
-            numbered = [name for name, (_, number) in time.movements.items() if number is not None]
-            for wrong in shelves.wrong(rows, self.meant, numbered, seen[0]):
+            for wrong in shelves.wrong(rows, self.meant, time.stock, seen[0]):
                 raise Violation(wrong)
         found = (fresh, delivered, aside)
         time.seen = tuple(rows[-1][0] if rows else last for rows, last in zip(found, seen, strict=True))
 
     def _check_verdict(self, name: str, outcome: str, *, is_void: bool) -> None:
+        """There is one verdict that is right; `stock` is what was booked before, and has it in it afterwards."""
         if name not in self.meant:
             raise Violation(f"central booked {name}, which nobody recorded")
         meant = self.meant[name]
         if is_void and not (meant.is_odd or name in self._misread):
             raise Violation(f"a void took the place of {name}, which central can read")
-        due = ("rejected",) if is_void else meant.outcomes
-        if outcome not in due:
+        if not (is_void or meant.is_readable):
+            raise Violation(f"central booked {name}, which no worker can read")
+        due = "rejected" if is_void or not meant.moves else self._booked_as(meant)
+        if outcome != due:
             raise Violation(f"central's verdict on {name} is {outcome}: {due} was due")
+
+    def _booked_as(self, meant: Meant) -> str:
+        """What becomes of it in the books of now, which is in them afterwards."""
+        stock, is_owed = self.time.stock, False
+        for where, grown in meant.moves.items():
+            was = stock.get(where, 0)
+            stock[where] = was + grown
+            is_owed = is_owed or stock[where] < min(was, 0)
+        return "discrepant" if is_owed or meant.is_unknown else "accepted"
 
     def _look_at_alarms(self) -> None:
         """An alarm is raised as long as it is open: whoever opens the pages has to see it."""
@@ -348,6 +370,11 @@ class Watch:
                 continue  # it was entered in a place of its own since, and has the verdict that it got there
             if given != (verdict.outcome, verdict.movement):
                 raise Violation(f"the verdict on {verdict.id} was {given} and is {verdict}")
+
+
+def _in_order(movement: Any) -> int:
+    """Of a row of _MOVEMENTS: the order in which they were booked."""
+    return movement[3] or 0
 
 
 def _ack_line(ack: Ack) -> str:
