@@ -3,7 +3,9 @@
 What is checked, in this order:
 
 1. the log has no commits behind the place where SQLite stops reading it. A power loss leaves at most one there, whose
-   fsync nobody had seen; two mean that a frame in the middle is damaged, and what follows would be lost in silence;
+   fsync nobody had seen; two mean that a frame in the middle is damaged, and what follows would be lost in silence.
+   One may also be what damage has left of the last two, or of more if it is large: no byte tells which, as only the
+   frames before it could prove that a page is whole. So it is said in the log, and not refused;
 2. it is an empty database, or one with a journal's tables: that of another program is not touched;
 3. the newest events can be read, and each is what its place says: what central could still lose is mostly there;
 4. SQLite's own `quick_check` of the whole file: every page is where it belongs, every row in its order. It ends
@@ -81,8 +83,13 @@ def inspect(raw: sqlite3.Connection, path: Path, held: ExitStack, *, limit_s: fl
         sqlite3.Error: it cannot be read.
     """
     tables = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if sum(is_commit for _, is_commit, _ in frames_behind(path, held)) > 1:
+    commits_behind = sum(is_commit for _, is_commit, _ in frames_behind(path, held))
+    if commits_behind > 1:
         raise JournalDamaged(f"{path}: the journal is damaged (its log {log_of(path).name} has a hole in it)")
+    if commits_behind:
+        log.warning(
+            "the last commit of the log is not whole and is left out: a power loss, or damage", file=str(path)
+        )
     if not tables:
         return True
     if not tables >= TABLES:

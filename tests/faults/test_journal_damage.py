@@ -2,7 +2,7 @@
 read, or the journal refuses and leaves everything as it is; a new one begins on the operator's word alone, with what
 can be read.
 
-One thing cannot be told from a power loss: damage in the very last commit of the log and nowhere else.
+One thing cannot be told from a power loss: damage at the end of the log with no more than its last commit behind it.
 """
 
 import os

@@ -883,6 +883,29 @@ async def test_what_a_check_finds_is_refused_and_said(
         await open_()
 
 
+async def test_a_last_commit_that_is_not_whole_is_left_out_and_said(
+    open_: Any, path: Path, tmp_path: Path
+) -> None:
+    """As a power loss leaves one; so does damage to the one before."""
+    journal = await open_()
+    for n in range(10):
+        await journal.append([draft(f"e{n}")])
+    damaged = tmp_path / "damaged" / "journal.db"
+    shutil.copytree(path.parent, damaged.parent)
+    frame = 24 + 4096
+    used = len(log_of(damaged).read_bytes().rstrip(b"\0"))
+    last = -(-(used - 32) // frame) - 1
+    with log_of(damaged).open("r+b") as log:
+        log.seek(32 + (last - 1) * frame)
+        log.write(bytes(512))
+    for expected in (1, 0):
+        with capture_logs() as said:
+            again = await open_(damaged)
+        assert await ids(again) == [f"e{n}" for n in range(8)]
+        assert sum("is not whole and is left out" in one["event"] for one in said) == expected
+        await again.close()
+
+
 def test_a_log_without_its_index_tells_nothing(tmp_path: Path) -> None:
     (tmp_path / "j-wal").write_bytes(b"log")
     with contextlib.ExitStack() as held:
