@@ -1,9 +1,12 @@
 """Names in a directory, and what they need to be durable."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
+
+from sync.journal.recorded import JournalError
 
 
 def sync_directory(path: Path) -> None:
@@ -41,6 +44,21 @@ def unused(path: Path, word: str) -> Path:
 
 def _is_taken(name: Path) -> bool:
     return any(one.exists() for one in (name, log_of(name), index_of(name)))
+
+
+def real(path: Path) -> Path:
+    """The file that has this name, whatever symbolic links lead to it: its lock and its log stand beside it.
+
+    Raises:
+        JournalError: they lead nowhere.
+    """
+    found = Path(os.path.realpath(path))
+    try:
+        found.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise JournalError(f"{path}: {error.strerror}. Let this name lead to the journal") from error
+    return found
 
 
 def log_of(path: Path) -> Path:

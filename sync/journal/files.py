@@ -24,7 +24,7 @@ import sqlalchemy as sa
 
 from sync.journal import inspection, moving
 from sync.journal.ballast import BALLAST_BYTES, Ballast
-from sync.journal.directory import log_of, make_directory, size_of, sync_directory, unused, uri_of
+from sync.journal.directory import log_of, make_directory, real, size_of, sync_directory, unused, uri_of
 from sync.journal.recorded import JournalDamaged, JournalError
 
 # One checkpoint per 6,000 pages (some 35,000 scans that come at once) instead of SQLite's 1,000 takes the long
@@ -51,8 +51,7 @@ class Files:
     """The file at `path`, its write-ahead log, and the lock and the ballast beside them."""
 
     def __init__(self, path: Path, *, ballast_bytes: int = BALLAST_BYTES) -> None:
-        path = path.resolve()  # by whatever name it is asked for, its lock and its log stand beside it
-        self.path = path
+        self.path = path = real(path)
         self.ballast = Ballast(path.with_name(f"{path.name}.ballast"), ballast_bytes)
         self.openings = 0
         """How often it was opened for writing: who opened it before may have a file, or a log, that lost its name."""

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 from sync.journal import inspection, lives, moving
 from sync.journal.ballast import BALLAST_BYTES, Ballast
-from sync.journal.directory import log_of, size_of, uri_of
+from sync.journal.directory import log_of, real, size_of, uri_of
 from sync.journal.files import CHECKPOINT_PAGES, log_noted
 from sync.journal.layout import FORMAT, OUTCOMES, SEQUENCE_BITS
 from sync.journal.lives import Life
@@ -112,7 +112,7 @@ class Survey:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.resolve()  # as `Files` does
+        self.path = real(path)
         self._raw, self._held = _open(self.path), contextlib.ExitStack()
         self._file = self.path.stat().st_ino
 
@@ -158,7 +158,7 @@ class Survey:
             agent=meta.get("agent", ""),
             format=meta["format"],
             history=meta.get("history") or None,
-            in_use_by=_holder(self.path.with_name(f"{self.path.name}.lock")),
+            in_use_by=_user(self.path),
             ran_s=int(meta.get("ran_s", 0)),
             file_bytes=size_of(self.path),
             log_bytes=log_bytes,
@@ -231,7 +231,7 @@ class Survey:
     def lost(self) -> str | None:
         """What its log lacks, if no agent uses it: SQLite shows what lies before a hole and says nothing of it."""
         lock = self.path.with_name(f"{self.path.name}.lock")
-        if _holder(lock) is not None:
+        if _user(self.path) is not None:
             return None
         log = log_of(self.path)
         noted = log_noted(lock.read_bytes()) if lock.is_file() and os.access(lock, os.R_OK) else None
@@ -353,6 +353,11 @@ def _free_bytes(path: Path) -> int:
 def _ballast(path: Path) -> str:
     ballast = path.with_name(f"{path.name}.ballast")
     return "held" if Ballast(ballast, BALLAST_BYTES).is_there() else "given up"
+
+
+def _user(path: Path) -> int | None:
+    """The process that uses this journal. It locks the directory too: somebody may have deleted the lock's file."""
+    return _holder(path.with_name(f"{path.name}.lock")) or _holder(path.parent)
 
 
 def _holder(lock: Path) -> int | None:

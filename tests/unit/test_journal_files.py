@@ -95,6 +95,8 @@ async def test_without_the_lock_s_file_the_directory_is_still_locked(open_: Any,
     with pytest.raises(JournalError, match="another agent is using this journal"):
         await open_()
     await journal.append([draft("a")])
+    with Survey(path) as looks:
+        assert looks.status().in_use_by == os.getpid()
 
 
 async def test_where_directories_cannot_be_locked_the_lock_s_file_is(
@@ -133,6 +135,18 @@ async def test_under_another_name_it_is_the_same_journal(open_: Any, path: Path,
     await journal.append([draft("a")])
     await journal.close()
     assert await ids(await open_(tmp_path / "link.db")) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["loop", "loop/journal.db"])
+async def test_a_name_that_leads_back_to_itself_is_refused_in_words(
+    open_: Any, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for use in (Survey, replaced):
+        with pytest.raises(JournalError, match=r"loop.*: Too many levels of symbolic links"):
+            use(tmp_path / name)  # type: ignore[operator]
+    with pytest.raises(JournalError, match=r"loop.*: Too many levels of symbolic links"):
+        await open_(tmp_path / name)
 
 
 async def test_a_file_with_a_second_name_is_refused_and_left_as_it_is(
