@@ -8,7 +8,7 @@ what can be read; `cut_power` keeps only what is on the disk.
 import random
 import sqlite3
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from sync.journal.files import Files
 
@@ -39,7 +39,13 @@ class Disk:
         self.armed: str | None = None
         self.broken: str | None = None
         """Why every commit fails just now."""
+        self.refusals = 0
+        """How often it has refused something."""
         self._before: bytes | None = None
+
+    def _refuse(self, why: str) -> NoReturn:
+        self.refusals += 1
+        raise sqlite3.OperationalError(why)
 
     def image(self) -> bytes:
         """A copy of all that can be read."""
@@ -68,13 +74,13 @@ class Disk:
     def write_again(self) -> None:
         """All that can be read is written once more, and synced."""
         if self.broken:
-            raise sqlite3.OperationalError(self.broken)
+            self._refuse(self.broken)
         self.survives = None
 
     def move(self) -> None:
         """All that can be read is copied to a new file; a full disk has no room for one."""
         if self.broken is not None and "full" in self.broken:
-            raise sqlite3.OperationalError(self.broken)
+            self._refuse(self.broken)
         self.broken = self.survives = None
 
     # --- what the program asks -------------------------------------------------------------------
@@ -93,9 +99,9 @@ class Disk:
     def _commit(self, do: Any) -> sqlite3.Cursor:
         armed, self.armed = self.armed, None
         if self.broken:
-            raise sqlite3.OperationalError(self.broken)
+            self._refuse(self.broken)
         if armed == "refused":
-            raise sqlite3.OperationalError("disk I/O error")
+            self._refuse("disk I/O error")
         if armed == "before":
             raise Crash
         before = self._before
@@ -108,7 +114,7 @@ class Disk:
         if armed == "half":
             if self.survives is None and self.dice.random() < 0.7:
                 self.survives = before
-            raise sqlite3.OperationalError("disk I/O error (fsync)")
+            self._refuse("disk I/O error (fsync)")
         return cursor
 
 

@@ -7,6 +7,7 @@ the program may end.
 """
 
 import copy
+import sqlite3
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -53,6 +54,8 @@ class Machine:
         self.process: Process | None = None
         self.clock_ms = 0
         self.starting = False
+        self.is_of_use = False
+        """It has taken a scan since everything healed."""
 
     def memory(self) -> tuple[dict[str, None], dict[str, None], set[str], bool]:
         """What it remembers now of its disk, for a copy of both."""
@@ -72,20 +75,22 @@ class Machine:
     def _scan(self) -> None:
         if self.process is not None:
             self.process.scan()
+        elif self.world.calm:
+            self.world.after(1.0, self._scan)
 
     def start(self) -> None:
         """Start the program, unless it runs."""
         self.starting = False
         if self.process is None:
-            process = Process(self)
+            process, refusals = Process(self), self.disk.refusals
             try:
                 process.open()
             except Crash:
                 self.disk.kill()
                 self.start_again()
-            except Violation:
-                raise
-            except Exception as error:  # noqa: BLE001 (the program says what is wrong with its disk, and ends)
+            except (sqlite3.Error, JournalError) as error:  # it says what is wrong with its disk, and ends
+                if self.disk.refusals == refusals:
+                    raise Violation(f"{self.name} cannot start on a sound disk: {error}") from error
                 self.world.trace(self.name, "cannot start:", error)
                 self.disk.kill()
                 self.start_again()
@@ -230,6 +235,7 @@ class Process:
             self.world.trace(self.machine.name, "OK", [draft.id for draft in drafts])
             self.machine.told.update((draft.id, None) for draft in drafts)
             self.machine.known.update(draft.id for draft in drafts)
+            self.machine.is_of_use = self.machine.is_of_use or self.world.calm
 
     # --- the writer thread -------------------------------------------------------------------------
 
@@ -254,13 +260,15 @@ class Process:
         group = [self.requests.popleft()]
         while self.requests and not group[0].alone and not self.requests[0].alone:
             group.append(self.requests.popleft())
-        before = self.committer.told
+        before, refusals = self.committer.told, self.machine.disk.refusals
         try:
             answers = self.committer.commit(group)
         except Crash:
             self.world.trace(self.machine.name, "ends at a commit")
             self.machine.end(power=self.dice.random() < 0.5)
             return
+        for _, answer in answers:
+            self.world.promises.written(self, answer, refused=self.machine.disk.refusals > refusals)
         told = self.committer.told
         self._in(self.dice.uniform(0.0, 0.003), self._tell, answers, told if told != before else None)
 

@@ -99,6 +99,36 @@ def told_before_commit() -> Any:
     return _around(Committer, "_apply", apply)
 
 
+@mistake("after a failed commit scans are refused for good")
+def refused_for_good() -> Any:
+    def mend(original: Any, self: Any, *more: Any) -> None:
+        condition = self.condition
+        original(self, *more)
+        self.condition = condition
+
+    return _around(Mender, "mend", mend)
+
+
+@mistake("two scans in one are not taken")
+def two_refused() -> Any:
+    def place(original: Any, self: Any, bodies: Any) -> Any:
+        if len(bodies) == 2:
+            raise TypeError("two")
+        return original(self, bodies)
+
+    return _around(Store, "place", place)
+
+
+@mistake("every other start fails", shows_as="KeyError")
+def starts_fail() -> Any:
+    def begin(original: Any, self: Any) -> Any:
+        if self._random_bytes(1)[0] < 128:
+            raise KeyError("lives")
+        return original(self)
+
+    return _around(Store, "_begin_incarnation", begin)
+
+
 @mistake("a start goes on in the incarnation of before")
 def old_incarnation() -> Any:
     def begin(original: Any, self: Any) -> Any:

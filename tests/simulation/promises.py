@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sync.engine import Publish, Record
-from sync.journal.recorded import Draft, rfc3339
+from sync.journal.recorded import Draft, JournalError, rfc3339
 from sync.messages import Ack
 from tests.simulation.watch import CLONE_ALARMS, Meant, Violation, Watch
 
@@ -90,6 +90,17 @@ class Promises(Watch):
         if missing:
             raise Violation(f"{machine.name} told OK for {missing}, and its journal does not hold them")
         machine.known = held
+
+    def written(self, process: "Process", answer: Any, *, refused: bool) -> None:
+        """Whoever is not told OK has a disk that refused, and hears that.
+
+        Args:
+            refused: the disk has, at this attempt.
+        """
+        if isinstance(answer, Exception) and not (refused and isinstance(answer, JournalError)):
+            raise Violation(
+                f"{process.machine.name} refuses on a sound disk, or with no word of it: {answer!r}"
+            )
 
     def _begins(self, process: "Process") -> None:
         if not process.was_copied:
@@ -217,6 +228,8 @@ class Promises(Watch):
         for machine in self.world.machines:
             if machine.process is None or not machine.process.quiet():
                 return f"{machine.name} is not at rest"
+            if not machine.is_of_use:
+                return f"{machine.name} has taken no scan since"
             if machine.process.engine.queued:
                 return f"{machine.name} still has {machine.process.engine.queued} events without a verdict"
             if (wrong := self._unsettled_at(machine, machine.process)) is not None:
