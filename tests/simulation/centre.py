@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 EVENTS_AT_ONCE: Final = 300  # in one transaction, as in the ledger's settings
 MOST_INBOX: Final = 50
 RETRY_S: Final = 0.5
+KEPT_BACKUPS: Final = 2
 START_DAY: Final = 2_461_365.5  # 2026-11-21 as a Julian day: the database's clock when a run begins
 PAGE_BYTES: Final = 1024  # small, for a backup copies all of them
 SKUS: Final = ("SKU-1", "SKU-2")
@@ -149,7 +150,7 @@ class Centre:
             self.raw.execute("ROLLBACK")
         self.raw.armed = None
         load(self.raw, template())
-        if not self.world.scenario.backups:
+        if not self.world.scenario.backups or self.world.dice("backups").random() < 0.5:
             self.backup()
 
     def new_id(self) -> str:
@@ -174,22 +175,41 @@ class Centre:
 
     # --- backups -----------------------------------------------------------------------------------
 
-    def backup(self) -> None:
-        """Take one. Where backups are recorded, central counts on the newest two."""
-        recorded = self.world.scenario.backups
-        mark = f"mark-{next(self._marks)}" if recorded else ""
-        if recorded:
-            self.transact(lambda: backups.begin(self.engine, mark, mark))  # type: ignore[arg-type]
+    def backup(self, *, tells: bool = False) -> None:
+        """Begin one. It is finished later, and what comes meanwhile is not in it. The first one is finished at once:
+        as long as central counts on none, agents forget what no copy has.
+        """
+        if not self.world.scenario.backups:
+            self.backups = [*self.backups[-2:], Backup(self.raw.serialize(), self.world.promises.time.copy())]
+            return
+        mark = self._new_mark()
+        self.transact(lambda: backups.begin(self.engine, mark, mark))  # type: ignore[arg-type]
+        self.world.promises.backup_begun(mark)
         taken = Backup(self.raw.serialize(), self.world.promises.time.copy(), mark)
-        if recorded:
-            self.transact(lambda: backups.finish(self.engine, mark, keep=2))  # type: ignore[arg-type]
-        self.backups = [*self.backups[-2:], taken]
-        self._look_what_counts()
+        if self.world.promises.time.counted:
+            self.world.after(self.world.dice("backups").uniform(0.1, 4.0), self._finish, taken, tells)
+        else:
+            self._finish(taken, tells)
 
-    def _look_what_counts(self) -> None:
+    def _new_mark(self) -> str:
+        return f"mark-{next(self._marks):04d}"
+
+    def _finish(self, taken: Backup, tells: bool) -> None:
+        """The copy is proved, and central counts on it, unless it went back to before it was begun."""
+        is_known = True
+        try:
+            self.transact(lambda: backups.finish(self.engine, taken.mark, keep=KEPT_BACKUPS))  # type: ignore[arg-type]
+        except backups.UnknownMark:
+            is_known = False
+        self.world.promises.backup_finished(taken.mark, is_known=is_known)
+        self.backups.append(taken)
+        self._keep_what_counts()
+        if tells:
+            self.tell_all()
+
+    def _keep_what_counts(self) -> None:
         if self.world.scenario.backups:
-            counted = {row[0] for row in self.rows("SELECT mark FROM backup WHERE finished_us IS NOT NULL")}
-            self.backups = [one for one in self.backups if one.mark in counted]
+            self.backups = [one for one in self.backups if one.mark in self.world.promises.time.counted]
 
     def restore(self, backup: Backup, *, told: bool) -> None:
         """Every worker ends, the database is what it was, and they come back; `told` begins a new history."""
@@ -203,12 +223,14 @@ class Centre:
             with mock.patch("central.database.uuid.uuid4", lambda: mock.Mock(hex=self.new_id())):
                 self.transact(lambda: self._tell_of_restore(backup))
             self.world.promises.look()
-        self._look_what_counts()
+        self.world.promises.check_backups()
+        self._keep_what_counts()
 
     def _tell_of_restore(self, backup: Backup) -> None:
         if backup.mark:
-            backup.mark = f"mark-{next(self._marks)}"
+            backup.mark = self._new_mark()
             backups.restored(self.engine, backup.mark, backup.mark)  # type: ignore[arg-type]
+            self.world.promises.backup_restored(backup.mark)
         else:
             with database.writing(self.engine) as connection:  # type: ignore[arg-type]
                 database.new_history(connection, "restored")

@@ -224,9 +224,7 @@ def central_commit_fails(world: "World", dice: random.Random) -> bool:
 
 
 def backup(world: "World", dice: random.Random) -> bool:
-    world.centre.backup()
-    if dice.random() < 0.5:
-        world.centre.tell_all()
+    world.centre.backup(tells=dice.random() < 0.5)
     return True
 
 

@@ -13,7 +13,7 @@ from unittest import mock
 import msgspec
 import sqlalchemy as sa
 
-from central import database, streams, tables
+from central import backups, database, streams, tables
 from central.ledger import booking, fold, transitions
 from central.ledger.books import Books, Close, Open
 from central.ledger.scribe import Scribe
@@ -418,6 +418,15 @@ def lost_one_too_many() -> Any:
     return _around(streams, "judge_hello", judge)
 
 
+@mistake("what is lost is said to begin with the first event", from_seed=300)
+def lost_from_the_first() -> Any:
+    def judge(original: Any, hello: Any, **named: Any) -> Any:
+        said = original(hello, **named)
+        return replace(said, lost=tuple(replace(one, first=1) for one in said.lost))
+
+    return _around(streams, "judge_hello", judge)
+
+
 @mistake("a lost range is waited for", from_seed=14)
 def lost_range_not_passed() -> Any:
     return _around(
@@ -469,6 +478,36 @@ def clone_unnoticed() -> Any:
 @mistake("all that is known is called safe, whatever the backups hold", from_seed=10)
 def safe_without_backup() -> Any:
     return mock.patch.object(streams, "safe_part", lambda acked, backed_up, *, backups: acked)
+
+
+@mistake("a backup counts with what there was when it was finished", from_seed=575)
+def backup_counts_what_came_later() -> Any:
+    def finish(original: Any, engine: Any, mark: str, **more: Any) -> Any:
+        held, cursor = tables.backup_cursor, tables.cursor
+        with database.writing(engine) as connection:
+            found = sa.select(tables.backup.c.ordinal).where(tables.backup.c.mark == mark)
+            ordinal = connection.execute(found).scalar()
+            if ordinal is not None:
+                connection.execute(sa.delete(held).where(held.c.backup == ordinal))
+                now = sa.select(sa.literal(ordinal), cursor.c.incarnation, cursor.c.acked)
+                connection.execute(sa.insert(held).from_select(["backup", "incarnation", "acked"], now))
+        return original(engine, mark, **more)
+
+    return _around(backups, "finish", finish)
+
+
+@mistake("only the newest backup counts", from_seed=17)
+def older_backups_dropped() -> Any:
+    return _around(backups, "finish", lambda original, engine, mark, *, keep: original(engine, mark, keep=1))
+
+
+@mistake("what central was restored from is not counted on", from_seed=15)
+def restored_not_counted() -> Any:
+    def insert(original: Any, connection: Any, row: Any) -> None:
+        if "finished_us" not in row:
+            original(connection, row)
+
+    return _around(backups, "_insert", insert)
 
 
 @mistake("an alarm is closed as soon as it is raised", from_seed=3)

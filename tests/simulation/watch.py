@@ -54,6 +54,10 @@ class Timeline:
     alarms: set[tuple[str, str]] = field(default_factory=set)
     """Kind and key of the discrepancies that are open."""
     predecessors: dict[str, str] = field(default_factory=dict)
+    begun: tuple[str, ...] = ()
+    """The marks of backups that were begun, and are not finished …"""
+    counted: tuple[str, ...] = ()
+    """… and of those that are counted on, in the order in which they were begun."""
     histories: tuple[str, ...] = ("history-0",)
     seen: tuple[int, ...] = (0, 0, 0)
     """The last rows of movement, delivery and set_aside that were looked at."""
@@ -62,7 +66,7 @@ class Timeline:
         return Timeline(
             dict(self.acked), dict(self.places), {key: list(value) for key, value in self.lost.items()},
             dict(self.movements), dict(self.stock), {key: set(value) for key, value in self.aside.items()},
-            set(self.alarms), dict(self.predecessors), self.histories, self.seen,
+            set(self.alarms), dict(self.predecessors), self.begun, self.counted, self.histories, self.seen,
         )  # fmt: skip
 
     def has(self, name: str) -> bool:
@@ -137,6 +141,39 @@ class Watch:
                             f"{machine.name} forgot {name}, and the restored central does not have it"
                         )
                     self.excused.add(name)
+
+    # --- backups -------------------------------------------------------------------------------------------
+
+    def backup_begun(self, mark: str) -> None:
+        """What is written from now on is not in it."""
+        self.time.begun = (*self.time.begun, mark)
+        self.check_backups()
+
+    def backup_finished(self, mark: str, *, is_known: bool) -> None:
+        """It counts, and with it one more at most; but not after one that was begun later."""
+        time = self.time
+        if is_known != (mark in time.begun):
+            raise Violation(f"central knows of the backup {mark}: {is_known}; begun are {time.begun}")
+        if is_known:
+            time.begun = tuple(one for one in time.begun if one != mark)
+            is_late = any(one > mark for one in time.counted)
+            time.counted = (time.counted if is_late else (*time.counted, mark))[-2:]
+        self.check_backups()
+
+    def backup_restored(self, mark: str) -> None:
+        """What central was restored from is a backup, and what was begun before is none."""
+        self.time.begun, self.time.counted = (), (*self.time.counted, mark)
+
+    def check_backups(self) -> None:
+        """Central counts on the backups that it should."""
+        rows, time = (
+            self.world.centre.rows("SELECT mark, finished_us FROM backup ORDER BY ordinal"),
+            self.time,
+        )
+        begun = tuple(mark for mark, finished_us in rows if finished_us is None)
+        counted = tuple(mark for mark, finished_us in rows if finished_us is not None)
+        if (begun, counted) != (time.begun, time.counted):
+            raise Violation(f"central counts on {counted}, begun {begun}; due {time.counted}, {time.begun}")
 
     # --- its transactions -----------------------------------------------------------------------------------
 
@@ -232,6 +269,7 @@ class Watch:
 
     def check_nothing_vanished(self) -> None:
         """What central wrote it still has, as it was: read as a whole."""
+        self.check_backups()
         time, rows = self.time, self.world.centre.rows
         movements = {row[1]: (row[2], row[3]) for row in rows(_MOVEMENTS)}
         if movements != time.movements:
@@ -260,7 +298,9 @@ class Watch:
         time.acked = now
 
     def _check_lost(self, before: Timeline, commands: Sequence[Any]) -> None:
-        """A place is lost only when a hello of this transaction says that its agent no longer holds it."""
+        """A place is lost only when a hello of this transaction says that its agent no longer holds it, and when
+        central has nothing in it.
+        """
         let_go: dict[str, int] = {}
         for command in commands:
             for listed in command.hello.incarnations if isinstance(command, AnswerHello) else ():
@@ -268,10 +308,13 @@ class Watch:
                 let_go[listed.incarnation] = max(last, let_go.get(listed.incarnation, 0))
         for incarnation, spans in self.time.lost.items():
             for first, last in spans:
-                noted = (first, last) in before.lost.get(incarnation, ())
-                if last > let_go.get(incarnation, 0) and not noted:
-                    name = incarnation[:6]
+                if (first, last) in before.lost.get(incarnation, ()):
+                    continue
+                name = incarnation[:6]
+                if last > let_go.get(incarnation, 0):
                     raise Violation(f"{first} to {last} of {name} are called lost, and its agent holds some")
+                if any(before.covered(incarnation, sequence) for sequence in range(first, last + 1)):
+                    raise Violation(f"{first} to {last} of {name} are called lost, and central has some")
 
     def _check_batch(self, batch: BookBatch, ack: Any, so_far: Timeline) -> None:
         """Each event answered has its place, its verdict stands in the tables, and a fork is told. `so_far` is what
