@@ -212,9 +212,10 @@ class Engine:
         if now >= self._moved_at + self._stall_s and (waiting if unanswered else self.queued):
             self._stall_s = min(self._stall_s * 2, STALL_MOST_S)
             return self._hello(now)
-        if unanswered:
+        # Once its answers have changed the history, the same hello can learn of no other one.
+        if unanswered and not (self._history_changed and now >= self._periodic_at):
             return self._repeat_hello(now) if now >= self._hello_at else []
-        return self._hello(now, keep_sending=True) if now >= self._periodic_at else []
+        return self._hello(now, keep_sending=not unanswered) if now >= self._periodic_at else []
 
     def read(self, asked: Read, batches: Sequence[Batch]) -> list[Action]:
         """The journal's answer to `asked`: what it holds there, in order.

@@ -482,6 +482,18 @@ def test_one_nonce_changes_the_history_once() -> None:
     assert desk.engine.history == "H2"
 
 
+def test_a_history_that_changes_twice_while_a_hello_is_answered_is_asked_about_anew() -> None:
+    desk = online(Stream(A), Stream(B))
+    desk.answer(A, history="H2")  # that of B gets lost, and central is restored once more
+    for _ in range(5):
+        hellos = desk.hellos()
+        desk.tick(1)
+        if desk.hellos() > hellos:
+            desk.answer(A, history="H3")
+            desk.answer(B, history="H3")
+    assert desk.engine.history == "H3" and desk.engine.answered
+
+
 def test_what_comes_before_the_first_connect_is_ignored() -> None:
     desk = Desk([Stream(A, last=1, lacking=Ranges([(1, 1)]))], "H1")
     desk.ack(A, 1, history="H2", verdicts=[(1, "a1")])
