@@ -69,7 +69,7 @@ def refuse_remains(path: Path) -> None:
 
 def is_empty(path: Path) -> bool:
     """Whether nothing is there for SQLite, which must then not see it: a log beside it would be gone."""
-    return size_of(path) <= EMPTY_BYTES
+    return not path.exists() or (path.is_file() and path.stat().st_size <= EMPTY_BYTES)
 
 
 def inspect(raw: sqlite3.Connection, path: Path, held: ExitStack, *, limit_s: float = CHECK_S) -> bool:

@@ -966,6 +966,10 @@ async def test_only_a_damaged_journal_that_nobody_uses_is_replaced(
     await journal.close()
     with pytest.raises(JournalError, match="is sound"):
         replaced(path)
+    (other := tmp_path / "directory" / "journal.db").mkdir(parents=True)
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        replaced(other)
+    assert other.is_dir()
 
 
 async def test_damage_that_a_check_at_the_start_has_no_time_to_meet_is_met_by_the_operator_s_word(
