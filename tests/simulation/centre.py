@@ -5,6 +5,7 @@ here is what stands around them in the real program (central/consumer.py, centra
 the ledger, and what is sent when. A worker may end before its commit, after it, and before each of its answers.
 """
 
+import base64
 import itertools
 import sqlite3
 import tempfile
@@ -30,6 +31,7 @@ from sync import messages
 from sync.messages import Ack, Hello, Unreadable
 from tests.simulation.disk import Crash
 from tests.simulation.fast import FastEngine
+from tests.simulation.watch import VOID
 
 if TYPE_CHECKING:
     from tests.simulation.watch import Timeline
@@ -357,6 +359,8 @@ class Worker:
     def _carry_out(self, batch: list[_Waiting]) -> None:
         centre = self.centre
         commands = [one.command for one in batch]
+        if centre.raw.armed is None and self.world.befalls("altered"):
+            commands += self._altered()
         crashed = failed = False
         results: list[Any] = []
         centre.raw.is_ledger = True
@@ -375,9 +379,23 @@ class Worker:
             self.waiting.extendleft(reversed(batch))
             self._plan(RETRY_S)
         else:
-            self._in(self.dice.uniform(0.0, 0.003), self._answer, batch, results)
+            self._in(self.dice.uniform(0.0, 0.003), self._answer, batch, results[: len(batch)])
             if self.waiting:
                 self._plan(0.0)
+
+    def _altered(self) -> list[Command]:
+        """Something that is booked comes once more, and says something else. The answer to that gets lost."""
+        booked = self.centre.rows("SELECT original FROM movement ORDER BY event_id")
+        if not booked:
+            return []
+        event = msgspec.json.decode(self.world.dice("altered").choice(booked)[0])
+        if event["type"] == VOID:
+            replaced = msgspec.json.decode(base64.b64decode(event["data"]["original"]))
+            event = {**event, "type": replaced["type"], "data": replaced["data"]}
+        event["data"]["quantity"] = 7
+        text = msgspec.json.encode(event)
+        agent = event["source"].rpartition("/")[2]
+        return [BookBatch(agent, tuple(messages.decode_batch(b"[" + text + b"]")), (text,))]
 
     def _answer(self, batch: list[_Waiting], results: list[Any]) -> None:
         for one, result in zip(batch, results, strict=True):

@@ -188,6 +188,11 @@ class Process:
             self.requests or self.records or self.actions or self._busy or self._writing or self._recording
         )
 
+    @property
+    def writes_down(self) -> bool:
+        """What central said is not all written down yet."""
+        return bool(self.records) or self._recording
+
     def copy_to(self, machine: Machine) -> "Process":
         """The same program in the same state on another machine, whose disk holds the same. Not connected."""
         twin = Process(machine)
@@ -386,6 +391,7 @@ class Process:
             self._in(self._disk_s(), self._fetch, action)
         elif isinstance(action, Void):
             self._busy = True
+            self.world.promises.voids(self, action.incarnation, action.sequence)
             self._ask(
                 lambda answer: self._done(
                     action, answer, lambda: self.engine.voided(action.incarnation, action.sequence)

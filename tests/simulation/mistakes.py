@@ -17,9 +17,9 @@ from central import backups, database, streams, tables
 from central.ledger import booking, fold, transitions
 from central.ledger.books import Books, Close, Open
 from central.ledger.scribe import Scribe
-from sync import engine, stream
+from sync import engine, ranges, stream, voids
 from sync.engine import Engine, Reenter
-from sync.journal import lives, retention
+from sync.journal import lives, retention, store
 from sync.journal.committer import Committer
 from sync.journal.mending import Mender
 from sync.journal.recorded import JournalError
@@ -300,6 +300,20 @@ def wrong_event_voided() -> Any:
     return _around(Engine, "_unreadable", unreadable)
 
 
+@mistake("when the history changes twice within one hello, the hello is only repeated", from_seed=2390)
+def second_change_not_asked_about() -> Any:
+    def tick(original: Any, self: Any, now: float) -> Any:
+        periodic_at, never = self._periodic_at, 1e9
+        if self._unanswered():
+            self._periodic_at = never
+        said = original(self, now)
+        if self._periodic_at == never:
+            self._periodic_at = periodic_at
+        return said
+
+    return _around(Engine, "tick", tick)
+
+
 # --- central ---------------------------------------------------------------------------------------
 
 
@@ -316,6 +330,16 @@ def answered_before_commit() -> Any:
             pass
 
     return mock.patch.object(database, "writing", writing)
+
+
+def _not_noted(kind: str) -> Any:
+    """Discrepancies of that kind are not."""
+
+    def note(original: Any, self: Any, change: Any, movement: Any) -> None:
+        if change.kind != kind:
+            original(self, change, movement)
+
+    return _around(Books, "note", note)
 
 
 def _judged(change: Callable[..., Any]) -> Any:
@@ -393,6 +417,81 @@ def verdict_changed() -> Any:
     return _around(booking, "_verdict", verdict)
 
 
+@mistake("what comes again is the same, whatever it says", from_seed=7)
+def content_ignored() -> Any:
+    return mock.patch.object(streams, "_same", lambda booked, event: True)
+
+
+@mistake("what a discrepant or rejected event said is not kept")
+def original_not_kept() -> Any:
+    return _booked(lambda row: row if row.outcome == "accepted" else replace(row, original=""))
+
+
+@mistake("what was set aside is not kept", from_seed=7)
+def aside_not_kept() -> Any:
+    def write(original: Any, self: Any) -> Any:
+        self.books.set_aside[:] = [replace(one, original="") for one in self.books.set_aside]
+        return original(self)
+
+    return _around(Scribe, "write", write)
+
+
+@mistake("a void holds nothing of what it stands for")
+def void_is_empty() -> Any:
+    def void_of(original: Any, event: Any, text: bytes) -> Any:
+        return original(event, b"")
+
+    return _around(voids, "void_of", void_of)
+
+
+@mistake("the books say another time than the event")
+def another_time() -> Any:
+    return _booked(lambda row: replace(row, occurred_at="never"))
+
+
+@mistake("the books say another quantity than the event")
+def another_quantity() -> Any:
+    return _booked(lambda row: replace(row, quantity=7) if row.quantity else row)
+
+
+@mistake("verdicts of a run are written down with the first one's reason")
+def first_reason_for_all() -> Any:
+    def runs(original: Any, verdicts: Any) -> Any:
+        first = verdicts[0][1].reason
+        return original(
+            [(name, msgspec.structs.replace(one, reason=one.reason and first)) for name, one in verdicts]
+        )
+
+    return _around(store, "_runs", runs)
+
+
+@mistake("what has its verdict is voided", from_seed=13)
+def settled_is_voided() -> Any:
+    def unreadable(original: Any, self: Any, ack: Ack) -> Any:
+        stream = self.streams.get(ack.incarnation or "")
+        if stream is None:
+            return original(self, ack)
+        with mock.patch.object(stream, "lacking", ranges.Ranges([(1, stream.last)])):
+            return original(self, ack)
+
+    return _around(Engine, "_unreadable", unreadable)
+
+
+@mistake("that central could not read something is not noted")
+def unreadable_not_noted() -> Any:
+    return _not_noted("unreadable")
+
+
+@mistake("that something is unknown is not noted")
+def unknown_not_noted() -> Any:
+    return _not_noted("unknown_item")
+
+
+@mistake("that an event came with another content is not noted", from_seed=7)
+def conflict_not_noted() -> Any:
+    return _not_noted("conflict")
+
+
 @mistake("a void and the event that it replaces are two", from_seed=13)
 def void_counted_apart() -> Any:
     return mock.patch.object(streams, "_same", lambda booked, event: booked.content == event.content)
@@ -400,11 +499,7 @@ def void_counted_apart() -> Any:
 
 @mistake("a lost range is passed and not written down", from_seed=14)
 def lost_range_not_recorded() -> Any:
-    def note(original: Any, self: Any, change: Any, movement: Any) -> None:
-        if change.kind != "lost_range":
-            original(self, change, movement)
-
-    return _around(Books, "note", note)
+    return _not_noted("lost_range")
 
 
 @mistake("one place more is called lost than its agent has let go of", from_seed=14)
@@ -468,11 +563,7 @@ def set_back_unnoticed() -> Any:
 
 @mistake("two incarnations that follow the same one are not noticed", from_seed=53)
 def clone_unnoticed() -> Any:
-    def note(original: Any, self: Any, change: Any, movement: Any) -> None:
-        if change.kind != "cloned_agent":
-            original(self, change, movement)
-
-    return _around(Books, "note", note)
+    return _not_noted("cloned_agent")
 
 
 @mistake("all that is known is called safe, whatever the backups hold", from_seed=10)

@@ -13,7 +13,7 @@ import msgspec
 from sync.engine import Publish, Record
 from sync.journal.recorded import Draft, JournalError, rfc3339
 from sync.messages import Ack
-from tests.simulation.watch import CLONE_ALARMS, Meant, Violation, Watch
+from tests.simulation.watch import CLONE_ALARMS, Meant, Violation, Watch, said
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Machine, Process
@@ -74,9 +74,10 @@ class Promises(Watch):
             meant.moves[data["sku"], data["from_location"]] = -quantity
         if "to_location" in data and meant.is_readable:
             meant.moves[data["sku"], data["to_location"]] = quantity
+        draft = Draft(name, f"tallyman.{kind}.v1", rfc3339(process.machine.now_ms()), data)
+        meant.said, meant.sku, meant.quantity = said(draft.type, draft.time, data), data["sku"], quantity
         self.meant[name] = meant
-        time = rfc3339(process.machine.now_ms())
-        return Draft(name, f"tallyman.{kind}.v1", time, data)
+        return draft
 
     def started(self, process: "Process") -> None:
         """Promise 1: what somebody saw an OK for is on the disk of which they saw it."""
@@ -199,6 +200,14 @@ class Promises(Watch):
                 if backup.mark and not backup.timeline.has(name):
                     raise Violation(f"{machine.name} forgot {name}, which a recorded backup does not have")
 
+    def voids(self, process: "Process", incarnation: str, sequence: int) -> None:
+        """A void stands in for what has no verdict."""
+        if process.writes_down:
+            return
+        for row in process.reader.recent(100_000):
+            if (row.incarnation, row.sequence) == (incarnation, sequence) and row.outcome is not None:
+                raise Violation(f"{process.machine.name} voids {row.event.id}, which is {row.outcome}")
+
     # --- copies and old states ---------------------------------------------------------------------
 
     def lives_on(self, machine: "Machine") -> dict[str, int]:
@@ -268,10 +277,11 @@ class Promises(Watch):
             name = row.event.id
             if row.outcome is None:
                 return f"{machine.name} has no verdict on {name}"
-            if (row.outcome, row.movement) not in self.said.get(name, ()):
-                return f"{name} is {(row.outcome, row.movement)} at {machine.name}, which central never said"
+            if (row.outcome, row.movement, row.reason) not in self.said.get(name, ()):
+                told = (row.outcome, row.movement, row.reason)
+                return f"{name} is {told} at {machine.name}, which central never said"
             if row.outcome == "conflict":
-                # No content changes here, so only its place was taken, and it was to be entered elsewhere.
+                # No agent changes what it says, so only its place was taken, and it was to be entered elsewhere.
                 if name not in time.movements and not (self.lossy and name in time.aside):
                     return f"{name} is in conflict, and was not booked in any other place"
             elif name not in time.movements:

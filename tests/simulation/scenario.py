@@ -8,8 +8,8 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-NOISE: Final = ("drop", "duplicate", "delay", "reorder", "poison", "malformed", "slow_disk")
-"""What may befall any message, event or commit, each with a probability."""
+NOISE: Final = ("drop", "duplicate", "delay", "reorder", "poison", "malformed", "slow_disk", "altered")
+"""What may befall any message, event, commit or transaction, each with a probability."""
 
 
 def stream(seed: int, *names: object) -> random.Random:
@@ -130,6 +130,7 @@ def draw(seed: int) -> Scenario:
         "poison": dice.choice((0.0, 0.0, 0.1)),
         "malformed": dice.choice((0.0, 0.1)),
         "slow_disk": dice.choice((0.0, 0.0, 0.2)),
+        "altered": stream(seed, "altered").choice((0.0, 0.0, 0.1)),
     }
     return Scenario(
         seed=seed,

@@ -5,6 +5,7 @@ with what it watches. When central's database goes back, so does the account. Wh
 shelves.py.
 """
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -23,14 +24,21 @@ Place = tuple[str, int]
 """Incarnation and sequence."""
 Bin = tuple[str, str]
 """SKU and location."""
+Said = tuple[str, str, bytes]
+"""What an event says: type, time and data. Its place is no part of it, nor is what it says of the life before."""
 
 _MOVEMENTS: Final = (
-    "SELECT rowid, event_id, outcome, number, incarnation, sequence, event, reason FROM movement"
+    "SELECT rowid, event_id, outcome, number, incarnation, sequence, event, reason, occurred_at, sku, quantity,"
+    " original FROM movement"
 )
 _DELIVERIES: Final = "SELECT rowid, incarnation, sequence, event_id FROM delivery"
-_ASIDE: Final = "SELECT id, event_id, incarnation, sequence, original LIKE '%.void.v1\"%' FROM set_aside"
+_ASIDE: Final = "SELECT id, event_id, incarnation, sequence, original, problem FROM set_aside"
+VOID: Final = "tallyman.void.v1"
 # `two_connections` is no proof: a hello of an earlier life that is delivered late raises it too.
 CLONE_ALARMS: Final = ("fork", "cloned_agent", "agent_set_back")
+OTHERWISE_LOOKED_AT: Final = (*CLONE_ALARMS, "two_connections", "lost_range", "owed")
+
+_json = msgspec.json.Decoder()
 
 
 class Violation(Exception):
@@ -49,8 +57,12 @@ class Timeline:
     """Outcome and number of each id."""
     stock: dict[Bin, int] = field(default_factory=dict)
     """What all that is booked makes together."""
-    aside: dict[str, set[tuple[Place, bool]]] = field(default_factory=dict)
-    """The places in which each id was set aside, and whether as a void: that is kept beside what it replaces."""
+    voids: set[str] = field(default_factory=set)
+    """The ids under which a void is booked."""
+    aside: dict[str, set[tuple[Place, Said]]] = field(default_factory=dict)
+    """The places in which each id was set aside, and what it said there."""
+    due: set[tuple[str, str]] = field(default_factory=set)
+    """Kind and key of the discrepancies that have to be open for what was booked or set aside."""
     alarms: set[tuple[str, str]] = field(default_factory=set)
     """Kind and key of the discrepancies that are open."""
     predecessors: dict[str, str] = field(default_factory=dict)
@@ -65,8 +77,9 @@ class Timeline:
     def copy(self) -> "Timeline":
         return Timeline(
             dict(self.acked), dict(self.places), {key: list(value) for key, value in self.lost.items()},
-            dict(self.movements), dict(self.stock), {key: set(value) for key, value in self.aside.items()},
-            set(self.alarms), dict(self.predecessors), self.begun, self.counted, self.histories, self.seen,
+            dict(self.movements), dict(self.stock), set(self.voids),
+            {key: set(value) for key, value in self.aside.items()}, set(self.due), set(self.alarms),
+            dict(self.predecessors), self.begun, self.counted, self.histories, self.seen,
         )  # fmt: skip
 
     def has(self, name: str) -> bool:
@@ -84,8 +97,11 @@ class Timeline:
 
 @dataclass
 class Meant:
-    """What an event has to do to the books."""
+    """What an event says, and what it has to do to the books."""
 
+    said: Said = ("", "", b"")
+    sku: str = ""
+    quantity: int = 0
     moves: dict[Bin, int] = field(default_factory=dict)
     """By how much the stock grows in each bin when it is booked; empty: it cannot be."""
     is_unknown: bool = False
@@ -116,8 +132,8 @@ class Watch:
         """Ends of past incarnations above which central had nothing when a hello told of them. What was sent before
         the agent was set back may come later still: it is booked once, and nobody hears of the set-back.
         """
-        self.said: dict[str, set[tuple[str, int | None]]] = {}
-        """Every outcome and number that central ever told of an id, in whatever history."""
+        self.said: dict[str, set[tuple[str, int | None, str | None]]] = {}
+        """Every outcome, number and reason that central ever told of an id, in whatever history."""
         self._misread: set[str] = set()
         self._given: dict[tuple[str, str, int, str], tuple[str, int | None]] = {}
 
@@ -200,8 +216,11 @@ class Watch:
         """Read what central has written since."""
         time, rows, seen = self.time, self.world.centre.rows, self.time.seen
         fresh = rows(f"{_MOVEMENTS} WHERE rowid > ? ORDER BY rowid", seen[0])
-        for _, name, outcome, number, incarnation, sequence, event, reason in sorted(fresh, key=_in_order):
+        for row in sorted(fresh, key=_in_order):
+            _, name, outcome, number, incarnation, sequence, event, reason, *written, original = row
             self._check_verdict(name, outcome, is_void=event == "void")
+            self._check_row(name, tuple(written), number)
+            self._check_original(name, original, (incarnation, sequence))
             if (reason is None) != (outcome == "accepted") or (number is None) != (outcome == "rejected"):
                 raise Violation(f"{name} is {outcome} under the number {number}, and the reason is {reason}")
             time.movements[name] = (outcome, number)
@@ -210,8 +229,11 @@ class Watch:
         for _, incarnation, sequence, name in delivered:
             self._hold((incarnation, sequence), name)
         aside = rows(f"{_ASIDE} WHERE id > ? ORDER BY id", seen[2])
-        for _, name, incarnation, sequence, is_void in aside:
-            time.aside.setdefault(name, set()).add(((incarnation, sequence), bool(is_void)))
+        for _, name, incarnation, sequence, original, problem in aside:
+            self._check_original(name, original, (incarnation, sequence), is_altered=problem == "conflict")
+            time.aside.setdefault(name, set()).add(((incarnation, sequence), said_by(_json.decode(original))))
+            if problem == "conflict":
+                time.due.add(("conflict", name))
         self._look_at_alarms()
         self._look_at_histories()
         if fresh:
@@ -221,7 +243,7 @@ class Watch:
         time.seen = tuple(rows[-1][0] if rows else last for rows, last in zip(found, seen, strict=True))
 
     def _check_verdict(self, name: str, outcome: str, *, is_void: bool) -> None:
-        """There is one verdict that is right; `stock` is what was booked before, and has it in it afterwards."""
+        """There is one verdict that is right."""
         if name not in self.meant:
             raise Violation(f"central booked {name}, which nobody recorded")
         meant = self.meant[name]
@@ -229,6 +251,9 @@ class Watch:
             raise Violation(f"a void took the place of {name}, which central can read")
         if not (is_void or meant.is_readable):
             raise Violation(f"central booked {name}, which no worker can read")
+        if is_void:
+            self.time.voids.add(name)
+            self.time.due.add(("unreadable", name))
         due = "rejected" if is_void or not meant.moves else self._booked_as(meant)
         if outcome != due:
             raise Violation(f"central's verdict on {name} is {outcome}: {due} was due")
@@ -236,11 +261,38 @@ class Watch:
     def _booked_as(self, meant: Meant) -> str:
         """What becomes of it in the books of now, which is in them afterwards."""
         stock, is_owed = self.time.stock, False
+        if meant.is_unknown:
+            self.time.due.add(("unknown_item", meant.sku))
         for where, grown in meant.moves.items():
             was = stock.get(where, 0)
             stock[where] = was + grown
             is_owed = is_owed or stock[where] < min(was, 0)
         return "discrepant" if is_owed or meant.is_unknown else "accepted"
+
+    def _check_row(self, name: str, written: tuple[str, str | None, int | None], number: int | None) -> None:
+        """The books say what the event says."""
+        meant = self.meant[name]
+        due = (
+            (meant.said[1], meant.sku, meant.quantity) if number is not None else (meant.said[1], None, None)
+        )
+        if written != due:
+            raise Violation(f"the books say {written} of {name}, and it says {due}")
+
+    def _check_original(self, name: str, original: str, place: Place, *, is_altered: bool = False) -> None:
+        """What is kept of an event is what it said, in its place; of a void, what it stands for."""
+        try:
+            kept = event = _json.decode(original)
+            if event["type"] == VOID:
+                kept = _json.decode(base64.b64decode(event["data"]["original"]))
+        except msgspec.DecodeError as error:
+            raise Violation(f"what is kept of {name} cannot be read: {original}") from error
+        same = said_by(kept) == self.meant[name].said
+        if (
+            (event["incarnation"], int(event["sequence"])) != place
+            or kept["id"] != name
+            or same == is_altered
+        ):
+            raise Violation(f"what is kept of {name} in the place {place} is not what came: {original}")
 
     def _look_at_alarms(self) -> None:
         """An alarm is raised as long as it is open: whoever opens the pages has to see it."""
@@ -248,6 +300,9 @@ class Watch:
         time.lost = {}
         noted = self.world.centre.rows("SELECT kind, key FROM discrepancy WHERE status = 'open' ORDER BY id")
         time.alarms = {(kind, key) for kind, key in noted}
+        others = {alarm for alarm in time.alarms if alarm[0] not in OTHERWISE_LOOKED_AT}
+        if others != time.due:
+            raise Violation(f"discrepancies are open: {sorted(others)}; due: {sorted(time.due)}")
         for kind, key in noted:
             if kind == "lost_range":
                 incarnation, _, span = key.partition(":")
@@ -278,7 +333,7 @@ class Watch:
         places |= {(row[1], row[2]): row[3] for row in rows(_DELIVERIES)}
         if places != time.places:
             raise Violation(f"the places were held by {time.places}, and are by {places}")
-        aside = {(row[1], ((row[2], row[3]), bool(row[4]))) for row in rows(_ASIDE)}
+        aside = {(row[1], ((row[2], row[3]), said_by(_json.decode(row[4])))) for row in rows(_ASIDE)}
         if aside != {(name, one) for name, several in time.aside.items() for one in several}:
             raise Violation(f"central had set aside {time.aside}, and has {aside}")
 
@@ -329,7 +384,7 @@ class Watch:
             if event.number > ack.acked:
                 raise Violation(f"a verdict on {event.id}, and acked is below it")
             forked = forked or time.places.get(place) != event.id
-            self._check_answer(verdict, (place, event.type.endswith(".void.v1")), so_far)
+            self._check_answer(verdict, (place, said(event.type, event.time, event.data)), so_far)
             told = event.data.get("previous")
             if event.number == 1 and isinstance(told, dict):
                 time.predecessors[event.incarnation] = told["incarnation"]
@@ -339,19 +394,20 @@ class Watch:
         if forked and ("fork", batch.events[0].incarnation) not in time.alarms:
             raise Violation(f"a fork of {batch.events[0].incarnation[:6]}, and nobody was told")
 
-    def _check_answer(self, verdict: Verdict, came: tuple[Place, bool], so_far: Timeline) -> None:
-        """No content changes here, not even when a void takes an event's place. So an event is in conflict exactly if
-        it was not booked when it came, and its place was another's.
+    def _check_answer(self, verdict: Verdict, came: tuple[Place, Said], so_far: Timeline) -> None:
+        """An event is in conflict exactly if it was not booked when it came, and its place was another's; or if it
+        was, and said something else. A void and what it replaces say the same.
         """
         name, place, time = verdict.id, came[0], self.time
-        known = name in so_far.movements
-        contradicted = not known and so_far.places.get(place, name) != name
+        known, is_void = name in so_far.movements, came[1][0] == VOID
+        altered = known and not is_void and name not in so_far.voids and came[1] != self.meant[name].said
+        contradicted = altered or (not known and so_far.places.get(place, name) != name)
         if (verdict.outcome == "conflict") != contradicted:
             holder = so_far.places.get(place)
             raise Violation(
                 f"{name} is {verdict.outcome}; booked before: {known}, its place held by {holder}"
             )
-        if contradicted and not (self.cloned and came in time.aside.get(name, ())):
+        if contradicted and not ((self.cloned or altered) and came in time.aside.get(name, ())):
             raise Violation(f"a conflict about {name}, which nobody contradicts or which is not kept")
         if not contradicted and time.movements.get(name) != (verdict.outcome, verdict.movement):
             raise Violation(f"the verdict on {name} is not what is booked: {verdict}")
@@ -362,6 +418,8 @@ class Watch:
             so_far.aside.setdefault(name, set()).add(came)
         else:
             so_far.movements[name] = (verdict.outcome, verdict.movement)
+            if is_void and not known:
+                so_far.voids.add(name)
 
     def _check_siblings(self, predecessor: str) -> None:
         named = [one for one, other in self.time.predecessors.items() if other == predecessor]
@@ -403,7 +461,7 @@ class Watch:
             if backup.mark and history == time.histories[-1] and ack.safe > kept:
                 raise Violation(f"{agent} is told that {ack.safe} are safe, and a backup has {kept}")
         for verdict in ack.verdicts:
-            self.said.setdefault(verdict.id, set()).add((verdict.outcome, verdict.movement))
+            self.said.setdefault(verdict.id, set()).add((verdict.outcome, verdict.movement, verdict.reason))
         if history in self.doubtful:
             return
         for verdict in ack.verdicts:
@@ -413,6 +471,17 @@ class Watch:
                 continue  # it was entered in a place of its own since, and has the verdict that it got there
             if given != (verdict.outcome, verdict.movement):
                 raise Violation(f"the verdict on {verdict.id} was {given} and is {verdict}")
+
+
+def said(type_: str, time: str, data: dict[str, Any]) -> Said:
+    """What an event says that has these."""
+    told = {name: value for name, value in data.items() if name != "previous" and value is not None}
+    return type_, time, msgspec.json.encode(told, order="sorted")
+
+
+def said_by(event: dict[str, Any]) -> Said:
+    """What an event says."""
+    return said(event["type"], event["time"], event["data"])
 
 
 def _in_order(movement: Any) -> int:
