@@ -20,6 +20,7 @@ from sync.journal.recorded import Draft, JournalError
 from sync.journal.store import Store
 from sync.messages import Ack
 from tests.simulation.disk import Crash, Disk, DiskFiles, Handle
+from tests.simulation.scenario import AGE
 from tests.simulation.watch import Violation
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ RETRY_S: Final = 2.0  # as in the uplink
 RECONNECT_FIRST_S, RECONNECT_MOST_S, STEADY_S = 0.2, 10.0, 5.0  # as in the link
 KEEP_EVERY_S: Final = 3.0
 KEEP_ROWS: Final = 3
-AGE: Final = 600  # events grow old so much faster: the journal notes their age every ten minutes
 START_MS: Final = 1_790_000_000_000  # the wall clock when a run begins
 
 
@@ -239,6 +239,7 @@ class Process:
             self.world.counts["scans"] += 1
             self.world.trace(self.machine.name, "OK", [draft.id for draft in drafts])
             self.machine.told.update((draft.id, None) for draft in drafts)
+            self.world.promises.told_at.update((draft.id, self.world.now) for draft in drafts)
             self.machine.known.update(draft.id for draft in drafts)
             self.machine.is_of_use = self.machine.is_of_use or self.world.calm
 
@@ -433,6 +434,8 @@ class Process:
             self._in(RETRY_S, self._free)
         else:
             self._busy = False
+            if isinstance(action, Reenter):
+                self.world.promises.looks_back(self)
             self._do(then())
 
     def _free(self) -> None:

@@ -190,6 +190,38 @@ def entered_taken_back() -> Any:
     return mock.patch.object(lives, "stored_last", lambda _raw, _life: 0)
 
 
+@mistake("events are let go of whatever their age")
+def pruned_at_any_age() -> Any:
+    def keep(original: Any, self: Any, ran_s: float, **named: Any) -> Any:
+        return original(self, ran_s, **{**named, "retention_s": 0.0})
+
+    return _around(Store, "keep", keep)
+
+
+@mistake("the newest events do not stay", from_seed=7)
+def newest_pruned() -> Any:
+    return mock.patch.object(retention, "_unprotected", lambda life, protected: life.last)
+
+
+@mistake("the first event says of the life before that it was longer")
+def previous_too_long() -> Any:
+    def adopt(original: Any, self: Any) -> Any:
+        original(self)
+        if self._previous:
+            self._previous["last_sequence"] = 10**9
+
+    return _around(Store, "_adopt", adopt)
+
+
+@mistake("what is entered elsewhere as the first event names no life before", from_seed=9)
+def entered_without_previous() -> Any:
+    def entered(original: Any, self: Any, *more: Any) -> Any:
+        with mock.patch.object(self, "_previous", None):
+            return original(self, *more)
+
+    return _around(Store, "_entered", entered)
+
+
 @mistake("a void has an id of its own")
 def void_under_new_id() -> Any:
     def void(original: Any, self: Any, incarnation: str, sequence: int) -> Any:
@@ -559,6 +591,20 @@ def aside_forgotten() -> Any:
 @mistake("an agent that was set back is not noticed", from_seed=25)
 def set_back_unnoticed() -> Any:
     return mock.patch.object(streams, "rolled_back", lambda last_sequence, acked: False)
+
+
+@mistake("whatever the first event says of the life before is a set-back", from_seed=3)
+def false_set_back() -> Any:
+    return mock.patch.object(streams, "rolled_back", lambda last_sequence, acked: last_sequence <= acked)
+
+
+@mistake("what the first event says of the life before is not compared", from_seed=9)
+def previous_not_compared() -> Any:
+    def look(original: Any, *args: Any) -> Any:
+        with mock.patch.object(streams, "rolled_back", lambda last_sequence, acked: False):
+            return original(*args)
+
+    return _around(booking, "_look_back", look)
 
 
 @mistake("two incarnations that follow the same one are not noticed", from_seed=53)

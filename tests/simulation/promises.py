@@ -13,6 +13,7 @@ import msgspec
 from sync.engine import Publish, Record
 from sync.journal.recorded import Draft, JournalError, rfc3339
 from sync.messages import Ack
+from tests.simulation.scenario import AGE
 from tests.simulation.watch import CLONE_ALARMS, Meant, Violation, Watch, said
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class Promises(Watch):
         super().__init__(world)
         self.lives: set[str] = set()
         """Incarnations that began."""
+        self._follows: dict[str, dict[str, Any] | None] = {}
+        """What the first event of each incarnation has to say of the one before it."""
+        self.told_at: dict[str, float] = {}
+        """When somebody saw an OK for each event."""
         self._forks_told: list[tuple[Process, str]] = []
         self._speaking: dict[Process, Speaking] = {}
         self._set_back: list[tuple[Machine, dict[str, int]]] = []
@@ -85,7 +90,7 @@ class Promises(Watch):
         self._begins(process)
         held = {row.event.id for row in process.reader.recent(100_000)}
         if machine.may_have_pruned:
-            self._may_forget(machine, machine.known - held)
+            self._may_forget(machine, held)
             machine.may_have_pruned = False
         missing = [name for name in machine.told if name not in held and name not in machine.pruned]
         if missing:
@@ -109,6 +114,14 @@ class Promises(Watch):
             if incarnation in self.lives:
                 raise Violation(f"{process.machine.name} started, and goes on in {incarnation[:6]}")
             self.lives.add(incarnation)
+        self.looks_back(process)
+
+    def looks_back(self, process: "Process") -> None:
+        """An incarnation follows the one that was the newest when it began, which is over."""
+        before = None
+        for stream in process.store.streams():
+            self._follows.setdefault(stream.incarnation, before)
+            before = {"incarnation": stream.incarnation, "last_sequence": stream.last}
 
     def connected(self, process: "Process") -> None:
         self._speaking[process] = Speaking()
@@ -163,6 +176,9 @@ class Promises(Watch):
             if process.sent.setdefault(place, event["id"]) != event["id"]:
                 raise Violation(f"{machine.name} used the place {place} for two events")
             speaking.unanswered.add(place)
+            said, due = event["data"].get("previous"), self._follows[incarnation]
+            if said != (due if place[1] == 1 else None):
+                raise Violation(f"{machine.name} says {said} of the life before {incarnation[:6]}, not {due}")
         if len(speaking.unanswered) > speaking.granted:
             sent = len(speaking.unanswered)
             raise Violation(
@@ -178,18 +194,24 @@ class Promises(Watch):
         """Promise 5: what is forgotten, central has in all that it could go back to."""
         machine = process.machine
         held = {row.event.id for row in process.reader.recent(100_000)}
-        self._may_forget(machine, machine.known - held, process.store.history)
+        self._may_forget(machine, held, process.store.history)
         machine.known = held
 
-    def _may_forget(self, machine: "Machine", gone: set[str], history: str | None = None) -> None:
+    def _may_forget(self, machine: "Machine", held: set[str], history: str | None = None) -> None:
         """What nobody saw an OK for may stand in a copied file, and is gone when its commit has failed for good.
 
         Args:
+            held: what its journal holds now.
             history: the one that its journal knew then; None: that is not known any more. What central had called
                 safe, and lost with an unrecorded copy, may be let go of until the agent hears of another history.
         """
         knows = history == self.time.histories[-1] and history not in self.doubtful
+        gone, limits = machine.known - held, self.world.scenario
+        if gone & machine.told.keys() and len(held) < limits.keep_newest:
+            raise Violation(f"{machine.name} forgot {sorted(gone)}, and holds only {len(held)}")
         for name in sorted(gone & machine.told.keys()):
+            if self.world.now - self.told_at[name] < limits.retention_s / AGE:
+                raise Violation(f"{machine.name} forgot {name}, which it was told at {self.told_at[name]}")
             machine.pruned[name] = None
             self.world.counts["pruned"] += 1
             if not self.time.has(name):
@@ -265,7 +287,7 @@ class Promises(Watch):
             return f"{machine.name} is in another history than central"
         held = {row.event.id for row in rows}
         if machine.may_have_pruned:  # the commit had failed, and stands
-            self._may_forget(machine, machine.known - held)
+            self._may_forget(machine, held)
             machine.known = held
         for name in machine.told:
             if name not in held and name not in machine.pruned:

@@ -12,6 +12,9 @@ NOISE: Final = ("drop", "duplicate", "delay", "reorder", "poison", "malformed", 
 """What may befall any message, event, commit or transaction, each with a probability."""
 
 
+AGE: Final = 600  # events grow old so much faster: the journal notes their age every ten minutes
+
+
 def stream(seed: int, *names: object) -> random.Random:
     """The numbers of that name; the same in every process."""
     return random.Random("/".join(map(str, (seed, *names))))
@@ -65,7 +68,7 @@ class Scenario:
     """Of each agent."""
     noise: dict[str, float] = field(hash=False)
     retention_s: float
-    """In seconds that an agent's journal counts; see AGE in machine.py."""
+    """In seconds that an agent's journal counts; see AGE."""
     keep_newest: int
     """Events that stay in a journal however old they are."""
     backups: bool

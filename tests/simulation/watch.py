@@ -199,6 +199,7 @@ class Watch:
         self.look()
         self._check_cursors(before.acked)
         self._check_lost(before, commands)
+        self._check_set_back(before, commands)
         for command, result in zip(commands, results, strict=False):
             if isinstance(command, BookBatch):
                 self._check_batch(command, result, before)
@@ -371,11 +372,31 @@ class Watch:
                 if any(before.covered(incarnation, sequence) for sequence in range(first, last + 1)):
                     raise Violation(f"{first} to {last} of {name} are called lost, and central has some")
 
+    def _check_set_back(self, before: Timeline, commands: Sequence[Any]) -> None:
+        """It is only told if a hello, or the first event of an incarnation, says that one before it has ended below
+        what central has of it.
+        """
+        ends: dict[str, int] = {}
+        """The lowest that was said."""
+        for command in commands:
+            if isinstance(command, AnswerHello):
+                said = [(one.incarnation, one.last_sequence) for one in command.hello.incarnations[:-1]]
+            else:
+                told = [one.data.get("previous") for one in command.events]
+                said = [(one["incarnation"], one["last_sequence"]) for one in told if one is not None]
+            for incarnation, last in said:
+                ends[incarnation] = min(last, ends.get(incarnation, last))
+        for kind, incarnation in self.time.alarms - before.alarms:
+            if kind == "agent_set_back" and ends.get(incarnation, 1 << 62) >= self.time.acked.get(
+                incarnation, 0
+            ):
+                raise Violation(f"a false alarm: nobody was set back in {incarnation[:6]}")
+
     def _check_batch(self, batch: BookBatch, ack: Any, so_far: Timeline) -> None:
         """Each event answered has its place, its verdict stands in the tables, and a fork is told. `so_far` is what
         central had before this batch, and has it in it afterwards.
         """
-        time, forked = self.time, False
+        time, forked, acked = self.time, False, so_far.acked
         assert isinstance(ack, Ack), ack
         for event, verdict in zip(batch.events, ack.verdicts, strict=False):
             place = (event.incarnation, event.number)
@@ -387,8 +408,13 @@ class Watch:
             self._check_answer(verdict, (place, said(event.type, event.time, event.data)), so_far)
             told = event.data.get("previous")
             if event.number == 1 and isinstance(told, dict):
+                is_first = event.incarnation not in time.predecessors
                 time.predecessors[event.incarnation] = told["incarnation"]
                 self._check_siblings(told["incarnation"])
+                is_back = told["last_sequence"] < acked.get(told["incarnation"], 0)
+                if is_first and is_back and ("agent_set_back", told["incarnation"]) not in time.alarms:
+                    name = told["incarnation"][:6]
+                    raise Violation(f"the first event says that {name} was set back, and there is no alarm")
         if forked != (ack.problem == "fork"):
             raise Violation(f"a fork of {batch.events[0].incarnation[:6]}: {forked}, and told: {not forked}")
         if forked and ("fork", batch.events[0].incarnation) not in time.alarms:
