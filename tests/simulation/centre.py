@@ -362,6 +362,7 @@ class Worker:
         if centre.raw.armed is None and self.world.befalls("altered"):
             commands += self._altered()
         crashed = failed = False
+        stays = centre.raw.armed in ("after", "half")
         results: list[Any] = []
         centre.raw.is_ledger = True
         try:
@@ -372,7 +373,7 @@ class Worker:
             failed = True
         finally:
             centre.raw.is_ledger = False
-        self.world.promises.committed(commands, results)
+        self.world.promises.committed(commands, results, stands=stays or not (crashed or failed))
         if crashed:
             self.end()
         elif failed:  # the same once more: it may have been committed after all

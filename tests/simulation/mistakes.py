@@ -14,8 +14,9 @@ import msgspec
 import sqlalchemy as sa
 
 from central import backups, database, streams, tables
-from central.ledger import booking, fold, transitions
+from central.ledger import booking, fold, transitions, writer
 from central.ledger.books import Books, Close, Open
+from central.ledger.commands import AnswerHello
 from central.ledger.scribe import Scribe
 from sync import engine, ranges, stream, voids
 from sync.engine import Engine, Reenter
@@ -591,6 +592,34 @@ def aside_forgotten() -> Any:
 @mistake("an agent that was set back is not noticed", from_seed=25)
 def set_back_unnoticed() -> Any:
     return mock.patch.object(streams, "rolled_back", lambda last_sequence, acked: False)
+
+
+@mistake("an older life that speaks once more is called a second program", from_seed=3)
+def one_return_is_two() -> Any:
+    return mock.patch.object(streams, "two_speak", lambda returns: True)
+
+
+@mistake("that two programs speak is told at every hello")
+def two_at_every_hello() -> Any:
+    def answer(original: Any, books: Any, command: Any) -> Any:
+        booking._alarm_two(books, command.hello.agent, "lej1")
+        return original(books, command)
+
+    return mock.patch.dict(writer.HANDLERS, {AnswerHello: lambda *args: answer(booking.answer_hello, *args)})
+
+
+@mistake("an older life that speaks again is not noticed", from_seed=9)
+def return_unnoticed() -> Any:
+    return mock.patch.object(streams, "returned", lambda *args: False)
+
+
+@mistake("any two events of one batch are a fork")
+def false_fork() -> Any:
+    def judge(original: Any, *args: Any) -> Any:
+        ruling = original(*args)
+        return replace(ruling, forked=ruling.forked or len(ruling.steps) > 1)
+
+    return _judged(judge)
 
 
 @mistake("whatever the first event says of the life before is a set-back", from_seed=3)

@@ -41,8 +41,8 @@ class Promises(Watch):
         super().__init__(world)
         self.lives: set[str] = set()
         """Incarnations that began."""
-        self._follows: dict[str, dict[str, Any] | None] = {}
-        """What the first event of each incarnation has to say of the one before it."""
+        self._used: dict[tuple[str, int], str] = {}
+        """Which event was sent first in each place, by whomever."""
         self.told_at: dict[str, float] = {}
         """When somebody saw an OK for each event."""
         self._forks_told: list[tuple[Process, str]] = []
@@ -120,7 +120,7 @@ class Promises(Watch):
         """An incarnation follows the one that was the newest when it began, which is over."""
         before = None
         for stream in process.store.streams():
-            self._follows.setdefault(stream.incarnation, before)
+            self.follows.setdefault(stream.incarnation, before)
             before = {"incarnation": stream.incarnation, "last_sequence": stream.last}
 
     def connected(self, process: "Process") -> None:
@@ -176,7 +176,9 @@ class Promises(Watch):
             if process.sent.setdefault(place, event["id"]) != event["id"]:
                 raise Violation(f"{machine.name} used the place {place} for two events")
             speaking.unanswered.add(place)
-            said, due = event["data"].get("previous"), self._follows[incarnation]
+            if self._used.setdefault(place, event["id"]) != event["id"]:
+                self.forked.add(incarnation)
+            said, due = event["data"].get("previous"), self.follows[incarnation]
             if said != (due if place[1] == 1 else None):
                 raise Violation(f"{machine.name} says {said} of the life before {incarnation[:6]}, not {due}")
         if len(speaking.unanswered) > speaking.granted:

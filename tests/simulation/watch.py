@@ -66,6 +66,12 @@ class Timeline:
     alarms: set[tuple[str, str]] = field(default_factory=set)
     """Kind and key of the discrepancies that are open."""
     predecessors: dict[str, str] = field(default_factory=dict)
+    ages: dict[str, int] = field(default_factory=dict)
+    """When central heard first of each incarnation, as it says itself."""
+    speakers: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Which incarnation of each agent said hello last, and how often since the newest one began an older one has."""
+    duels: set[str] = field(default_factory=set)
+    """The agents of which two programs speak."""
     begun: tuple[str, ...] = ()
     """The marks of backups that were begun, and are not finished …"""
     counted: tuple[str, ...] = ()
@@ -79,7 +85,8 @@ class Timeline:
             dict(self.acked), dict(self.places), {key: list(value) for key, value in self.lost.items()},
             dict(self.movements), dict(self.stock), set(self.voids),
             {key: set(value) for key, value in self.aside.items()}, set(self.due), set(self.alarms),
-            dict(self.predecessors), self.begun, self.counted, self.histories, self.seen,
+            dict(self.predecessors), dict(self.ages), dict(self.speakers), set(self.duels), self.begun,
+            self.counted, self.histories, self.seen,
         )  # fmt: skip
 
     def has(self, name: str) -> bool:
@@ -121,6 +128,10 @@ class Watch:
         self.time = Timeline()
         self.cloned = False
         """Two programs may have claimed one place, or one was set back: alarms and conflicts are due."""
+        self.forked: set[str] = set()
+        """Incarnations in which one place was used for two events."""
+        self.follows: dict[str, dict[str, Any] | None] = {}
+        """What the first event of each incarnation has to say of the one before it."""
         self.excused: set[str] = set()
         """Pruned when nobody had recorded a backup, and lost with central's disk."""
         self.lossy = False
@@ -193,10 +204,13 @@ class Watch:
 
     # --- its transactions -----------------------------------------------------------------------------------
 
-    def committed(self, commands: Sequence[Any], results: Sequence[Any]) -> None:
-        """Look at what a transaction left. Without results it may not have been committed at all."""
+    def committed(self, commands: Sequence[Any], results: Sequence[Any], *, stands: bool) -> None:
+        """Look at what a transaction left, if it `stands`. Without results nobody was told of it."""
         before, time = self.time.copy(), self.time
         self.look()
+        if stands:
+            self._listen(commands)
+        self._check_causes()
         self._check_cursors(before.acked)
         self._check_lost(before, commands)
         self._check_set_back(before, commands)
@@ -372,6 +386,33 @@ class Watch:
                 if any(before.covered(incarnation, sequence) for sequence in range(first, last + 1)):
                     raise Violation(f"{first} to {last} of {name} are called lost, and central has some")
 
+    def _listen(self, commands: Sequence[Any]) -> None:
+        """Who speaks: an older incarnation that does so twice since the newest one began is a second program."""
+        time, known = self.time, set(self.time.ages)
+        time.ages = dict(self.world.centre.rows("SELECT incarnation, first_seen_us FROM cursor"))
+        for command in commands:
+            if isinstance(command, BookBatch):
+                known.add(command.events[0].incarnation)
+                continue
+            agent, speaks = command.hello.agent, command.hello.incarnations[-1].incarnation
+            current, returns = time.speakers.get(agent, ("", 0))
+            again = current in known and speaks in known and time.ages[speaks] < time.ages[current]
+            returns = (returns if speaks in known else 0) + again
+            time.speakers[agent] = (speaks, returns)
+            if again and returns >= 2:
+                time.duels.add(agent)
+            known.update(one.incarnation for one in command.hello.incarnations)
+
+    def _check_causes(self) -> None:
+        """Two programs are told of exactly when two speak, and a copy only where there is one."""
+        told = {key for kind, key in self.time.alarms if kind == "two_connections"}
+        if told != self.time.duels:
+            raise Violation(f"told of two programs: {told}; two speak: {self.time.duels}")
+        for kind, key in self.time.alarms:
+            followed = sum(one is not None and one["incarnation"] == key for one in self.follows.values())
+            if (kind == "fork" and key not in self.forked) or (kind == "cloned_agent" and followed < 2):
+                raise Violation(f"a false alarm: {kind} {key[:6]}")
+
     def _check_set_back(self, before: Timeline, commands: Sequence[Any]) -> None:
         """It is only told if a hello, or the first event of an incarnation, says that one before it has ended below
         what central has of it.
@@ -433,7 +474,8 @@ class Watch:
             raise Violation(
                 f"{name} is {verdict.outcome}; booked before: {known}, its place held by {holder}"
             )
-        if contradicted and not ((self.cloned or altered) and came in time.aside.get(name, ())):
+        caused = altered or place[0] in self.forked
+        if contradicted and not (caused and came in time.aside.get(name, ())):
             raise Violation(f"a conflict about {name}, which nobody contradicts or which is not kept")
         if not contradicted and time.movements.get(name) != (verdict.outcome, verdict.movement):
             raise Violation(f"the verdict on {name} is not what is booked: {verdict}")
