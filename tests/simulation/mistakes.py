@@ -261,6 +261,21 @@ def window_ignored() -> Any:
     return mock.patch.object(Engine, "_room", lambda self: 1000)
 
 
+@mistake("that another part is safe is not written down", from_seed=110)
+def safe_not_recorded() -> Any:
+    def heard(original: Any, self: Any, ack: Ack, now: float) -> Any:
+        one = self.streams.get(ack.incarnation or "")
+        before = one and (one.acked, one.answered)
+        said = original(self, ack, now)
+        if one and before == (one.acked, one.answered):
+            said = [
+                act for act in said if not isinstance(act, engine.Record) or act.forget_above or act.verdicts
+            ]
+        return said
+
+    return _around(Engine, "received_ack", heard)
+
+
 @mistake("any ack counts as the answer to the latest hello", from_seed=9)
 def nonce_not_checked() -> Any:
     def heard(original: Any, self: Any, ack: Ack, now: float) -> Any:

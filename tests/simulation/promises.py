@@ -287,6 +287,13 @@ class Promises(Watch):
         rows = process.reader.recent(100_000)
         if rows and process.engine.history != time.histories[-1]:
             return f"{machine.name} is in another history than central"
+        for stream in process.store.streams():
+            knows = process.engine.streams[stream.incarnation]
+            written = (stream.acked, stream.safe, stream.answered)
+            if written != (knows.acked, knows.safe, knows.answered):
+                return (
+                    f"{machine.name} has written {written} of {stream.incarnation[:6]}, and heard otherwise"
+                )
         held = {row.event.id for row in rows}
         if machine.may_have_pruned:  # the commit had failed, and stands
             self._may_forget(machine, held)
