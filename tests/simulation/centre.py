@@ -385,15 +385,20 @@ class Worker:
                 self._plan(0.0)
 
     def _altered(self) -> list[Command]:
-        """Something that is booked comes once more, and says something else. The answer to that gets lost."""
+        """Something that is booked comes once more, and says something else, or that it stands for another event. The
+        answer to that gets lost.
+        """
         booked = self.centre.rows("SELECT original FROM movement ORDER BY event_id")
         if not booked:
             return []
-        event = msgspec.json.decode(self.world.dice("altered").choice(booked)[0])
+        dice = self.world.dice("altered")
+        event = msgspec.json.decode(dice.choice(booked)[0])
         if event["type"] == VOID:
             replaced = msgspec.json.decode(base64.b64decode(event["data"]["original"]))
             event = {**event, "type": replaced["type"], "data": replaced["data"]}
         event["data"]["quantity"] = 7
+        if dice.random() < 0.3:
+            event = {**event, "type": VOID, "data": {"id": "e0", "original": "e30="}}
         text = msgspec.json.encode(event)
         agent = event["source"].rpartition("/")[2]
         return [BookBatch(agent, tuple(messages.decode_batch(b"[" + text + b"]")), (text,))]

@@ -540,6 +540,15 @@ def conflict_not_noted() -> Any:
     return _not_noted("conflict")
 
 
+@mistake("a void stands for whatever event it names", from_seed=7)
+def void_of_another() -> Any:
+    def prepare(original: Any, agent: str, event: Any, *more: Any) -> Any:
+        one = original(agent, event, *more)
+        return replace(one, identity=event.data["id"], void=True) if event.type == voids.TYPE else one
+
+    return _around(booking, "_prepare", prepare)
+
+
 @mistake("a void and the event that it replaces are two", from_seed=13)
 def void_counted_apart() -> Any:
     return mock.patch.object(streams, "_same", lambda booked, event: booked.content == event.content)

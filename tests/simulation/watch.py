@@ -295,9 +295,11 @@ class Watch:
 
     def _check_original(self, name: str, original: str, place: Place, *, is_altered: bool = False) -> None:
         """What is kept of an event is what it said, in its place; of a void, what it stands for."""
+        if name not in self.meant:
+            raise Violation(f"central keeps {name}, which nobody recorded")
         try:
             kept = event = _json.decode(original)
-            if event["type"] == VOID:
+            if is_void(name, event["type"], event["data"]):
                 kept = _json.decode(base64.b64decode(event["data"]["original"]))
         except msgspec.DecodeError as error:
             raise Violation(f"what is kept of {name} cannot be read: {original}") from error
@@ -446,7 +448,8 @@ class Watch:
             if event.number > ack.acked:
                 raise Violation(f"a verdict on {event.id}, and acked is below it")
             forked = forked or time.places.get(place) != event.id
-            self._check_answer(verdict, (place, said(event.type, event.time, event.data)), so_far)
+            came = (place, said(event.type, event.time, event.data))
+            self._check_answer(verdict, came, so_far, as_void=is_void(event.id, event.type, event.data))
             told = event.data.get("previous")
             if event.number == 1 and isinstance(told, dict):
                 is_first = event.incarnation not in time.predecessors
@@ -461,13 +464,15 @@ class Watch:
         if forked and ("fork", batch.events[0].incarnation) not in time.alarms:
             raise Violation(f"a fork of {batch.events[0].incarnation[:6]}, and nobody was told")
 
-    def _check_answer(self, verdict: Verdict, came: tuple[Place, Said], so_far: Timeline) -> None:
+    def _check_answer(
+        self, verdict: Verdict, came: tuple[Place, Said], so_far: Timeline, *, as_void: bool
+    ) -> None:
         """An event is in conflict exactly if it was not booked when it came, and its place was another's; or if it
         was, and said something else. A void and what it replaces say the same.
         """
         name, place, time = verdict.id, came[0], self.time
-        known, is_void = name in so_far.movements, came[1][0] == VOID
-        altered = known and not is_void and name not in so_far.voids and came[1] != self.meant[name].said
+        known = name in so_far.movements
+        altered = known and not as_void and name not in so_far.voids and came[1] != self.meant[name].said
         contradicted = altered or (not known and so_far.places.get(place, name) != name)
         if (verdict.outcome == "conflict") != contradicted:
             holder = so_far.places.get(place)
@@ -486,7 +491,7 @@ class Watch:
             so_far.aside.setdefault(name, set()).add(came)
         else:
             so_far.movements[name] = (verdict.outcome, verdict.movement)
-            if is_void and not known:
+            if as_void and not known:
                 so_far.voids.add(name)
 
     def _check_siblings(self, predecessor: str) -> None:
@@ -545,6 +550,11 @@ def said(type_: str, time: str, data: dict[str, Any]) -> Said:
     """What an event says that has these."""
     told = {name: value for name, value in data.items() if name != "previous" and value is not None}
     return type_, time, msgspec.json.encode(told, order="sorted")
+
+
+def is_void(name: str, type_: str, data: dict[str, Any]) -> bool:
+    """Whether it stands for the event of that id, which is its own; no other one is a void."""
+    return type_ == VOID and data["id"] == name
 
 
 def said_by(event: dict[str, Any]) -> Said:
