@@ -193,10 +193,8 @@ class Watch:
 
     def check_backups(self) -> None:
         """Central counts on the backups that it should."""
-        rows, time = (
-            self.world.centre.rows("SELECT mark, finished_us FROM backup ORDER BY ordinal"),
-            self.time,
-        )
+        time = self.time
+        rows = self.world.centre.rows("SELECT mark, finished_us FROM backup ORDER BY ordinal")
         begun = tuple(mark for mark, finished_us in rows if finished_us is None)
         counted = tuple(mark for mark, finished_us in rows if finished_us is not None)
         if (begun, counted) != (time.begun, time.counted):
@@ -389,12 +387,18 @@ class Watch:
                     raise Violation(f"{first} to {last} of {name} are called lost, and central has some")
 
     def _listen(self, commands: Sequence[Any]) -> None:
-        """Who speaks: an older incarnation that does so twice since the newest one began is a second program."""
+        """What is said of the life before, and who speaks: an older incarnation that does so twice since the newest
+        one began is a second program.
+        """
         time, known = self.time, set(self.time.ages)
         time.ages = dict(self.world.centre.rows("SELECT incarnation, first_seen_us FROM cursor"))
         for command in commands:
             if isinstance(command, BookBatch):
-                known.add(command.events[0].incarnation)
+                first = command.events[0]
+                known.add(first.incarnation)
+                told = first.data.get("previous")
+                if first.number == 1 and told is not None:
+                    time.predecessors[first.incarnation] = told["incarnation"]
                 continue
             agent, speaks = command.hello.agent, command.hello.incarnations[-1].incarnation
             current, returns = time.speakers.get(agent, ("", 0))
@@ -430,9 +434,8 @@ class Watch:
             for incarnation, last in said:
                 ends[incarnation] = min(last, ends.get(incarnation, last))
         for kind, incarnation in self.time.alarms - before.alarms:
-            if kind == "agent_set_back" and ends.get(incarnation, 1 << 62) >= self.time.acked.get(
-                incarnation, 0
-            ):
+            known = self.time.acked.get(incarnation, 0)
+            if kind == "agent_set_back" and ends.get(incarnation, known) >= known:
                 raise Violation(f"a false alarm: nobody was set back in {incarnation[:6]}")
 
     def _check_batch(self, batch: BookBatch, ack: Any, so_far: Timeline) -> None:
@@ -452,8 +455,8 @@ class Watch:
             self._check_answer(verdict, came, so_far, as_void=is_void(event.id, event.type, event.data))
             told = event.data.get("previous")
             if event.number == 1 and isinstance(told, dict):
-                is_first = event.incarnation not in time.predecessors
-                time.predecessors[event.incarnation] = told["incarnation"]
+                is_first = event.incarnation not in so_far.predecessors
+                so_far.predecessors[event.incarnation] = told["incarnation"]
                 self._check_siblings(told["incarnation"])
                 is_back = told["last_sequence"] < acked.get(told["incarnation"], 0)
                 if is_first and is_back and ("agent_set_back", told["incarnation"]) not in time.alarms:
