@@ -285,6 +285,7 @@ def test_a_thing_that_no_barcode_names_is_not_written(
     scheme: Scheme, hostile: str, number: str, filter_value: int, company_digits: int
 ) -> None:
     kind = scheme.key.kind
+    assume(scheme.name != "giai+" or not number.isascii())  # a GIAI may be any of its characters
     thing = Identity(kind, "", **dict.fromkeys(scheme.key.members, number), expiry=hostile)
     with pytest.raises(ValueError, match=r"no [A-Z]"):
         write_epc(thing, scheme=scheme.name, company_digits=company_digits, filter_value=filter_value)
