@@ -6,11 +6,9 @@ Errors tell no values: they go to the log.
 """
 
 import json
-import sqlite3
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,11 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.url import make_url
 from sqlalchemy.pool import QueuePool
 
-from central import tables
+from central import sets, tables
+from central.sets import is_postgres
 
 BUSY_TIMEOUT_MS = 10_000  # how long SQLite waits for another process that writes
 CONNECT_TIMEOUT_S = 10
@@ -96,7 +94,10 @@ def _open_sqlite(url: sa.URL) -> sa.Engine:
 
 def _open_postgres(url: sa.URL) -> sa.Engine:
     # Plans made on empty tables stick and cost a factor of nine: every plan is made for its values.
-    options = f"-c timezone=UTC -c plan_cache_mode=force_custom_plan -c lock_timeout={LOCK_TIMEOUT_MS}"
+    # Our questions are short: to compile one (jit) takes longer than to answer it.
+    options = (
+        f"-c timezone=UTC -c plan_cache_mode=force_custom_plan -c jit=off -c lock_timeout={LOCK_TIMEOUT_MS}"
+    )
     return sa.create_engine(
         url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_timeout=POOL_TIMEOUT_S, pool_pre_ping=True,
         isolation_level="READ COMMITTED", hide_parameters=True,
@@ -125,11 +126,6 @@ def _closing_late_ones(engine: sa.Engine) -> sa.Engine:
             record.invalidate()
 
     return engine
-
-
-def is_postgres(connection: sa.Connection | sa.Engine) -> bool:
-    """Whether this speaks to PostgreSQL; else it is SQLite."""
-    return connection.dialect.name == "postgresql"
 
 
 @contextmanager
@@ -172,52 +168,14 @@ def keyed(keys: Sequence[Any], *, postgres: bool) -> dict[str, Any]:
     return {"keys": json.dumps(keys) if several and not postgres else keys}
 
 
-def directly(
-    connection: sa.Connection, text: str, values: Sequence[Any] | Mapping[str, Any] = ()
-) -> list[tuple[Any, ...]]:
-    """Run a statement on SQLite past SQLAlchemy's layers, which take ten times as long as the statement itself; a
-    transaction of the ledger has some twenty. Only within a transaction, for the driver does not begin one as
-    SQLAlchemy would.
-
-    Raises:
-        sa.exc.DBAPIError: what SQLAlchemy would have made of the driver's error.
-    """
-    assert connection.in_transaction(), "past SQLAlchemy nobody begins a transaction"
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, sqlite3.Connection)
-    try:
-        return raw.execute(text, values).fetchall()
-    except sqlite3.Error as error:
-        raise sa.exc.DBAPIError.instance(
-            text, None, error, sqlite3.Error, hide_parameters=True, dialect=connection.dialect
-        ) from error
-
-
-@cache
-def _named(statement: sa.Select[Any] | sa.Update) -> tuple[str, dict[str, Any]]:
-    """A statement that stands for good as SQLite's text, and the values that it brings along."""
-    compiled = statement.compile(dialect=sqlite.dialect(paramstyle="named"))
-    return str(compiled), dict(compiled.params)
-
-
-def ask(
-    connection: sa.Connection, statement: sa.Select[Any] | sa.Update, values: Mapping[str, Any]
-) -> Sequence[Sequence[Any]]:
-    """The rows of a statement that stands for good: on SQLite `directly`."""
-    if is_postgres(connection):
-        return connection.execute(statement, dict(values)).all()
-    text, fixed = _named(statement)
-    return directly(connection, text, {**fixed, **values})
-
-
 def now_us(connection: sa.Connection) -> int:
     """The database's clock: microseconds since 1970 (UTC). Holds expire by it alone."""
     if is_postgres(connection):
         text = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-        return int(connection.exec_driver_sql(text).scalar_one())
+        return int(sets.run(connection, text)[0][0])
     # julianday has the resolution of a millisecond
     text = "SELECT CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
-    return int(directly(connection, text)[0][0])
+    return int(sets.run(connection, text)[0][0])
 
 
 def migrate(engine: sa.Engine) -> None:

@@ -7,15 +7,14 @@ three (acked, holders, known ids) every answer follows. Source of the rules: doc
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from sync.messages import Event, Hello, ListedIncarnation
 
 Action = Literal["book", "known", "conflict", "fork"]
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(NamedTuple):
     """An event as it came. `identity` is what it is known by: its id, which a void shares with what it replaces."""
 
     sequence: int
@@ -25,16 +24,14 @@ class Arrived:
     void: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What is booked under an id."""
 
     content: str
     void: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What to do with one event of the batch."""
 
     action: Action
@@ -42,8 +39,7 @@ class Step:
     """It is the first at its sequence and holds it from now on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(NamedTuple):
     """What to do with a batch: one step for each event that is answered; the rest lies above a gap."""
 
     steps: tuple[Step, ...]

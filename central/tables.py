@@ -309,8 +309,8 @@ task = sa.Table(
     _text("document"),
     _text("sku"),
     _number("quantity"),
-    _number("done", 0),
     _text("from_location"),
+    _number("done", 0),
     _text("lot", nullable=True),
     _text("status"),  # open, done, cancelled
     _number("changed_us"),
@@ -338,23 +338,23 @@ movement = sa.Table(
     "movement",
     metadata,
     sa.Column("event_id", sa.Text, primary_key=True),
-    _number("number", nullable=True),  # null: rejected, or a conflict that came first; nothing was booked
     _text("event"),  # received, picked, reserved, …
     _text("content_hash"),
     _text("outcome"),  # accepted, discrepant, rejected, conflict
+    _text("actor"),  # agent:dock-2/op-7, token:shop, clock
+    _text("occurred_at"),  # as the sender said it
     _text("reason", nullable=True),
     _text("site", nullable=True),
     _text("sku", nullable=True),
     _number("quantity", nullable=True),
     _text("document", nullable=True),
-    _text("actor"),  # agent:dock-2/op-7, token:shop, clock
     _text("corrects", nullable=True),
     _text("incarnation", nullable=True),
     _number("sequence", nullable=True),
-    _text("occurred_at"),  # as the sender said it
-    _number("recorded_us"),
     _text("fact", nullable=True),  # what was booked, resolved: JSON, enough to reverse it
     _text("original", nullable=True),  # the event as it was sent
+    _number("number", nullable=True),  # null: rejected, or a conflict that came first; nothing was booked
+    _number("recorded_us"),
     sa.UniqueConstraint("number"),
     sa.Index("ix_movement_place", "incarnation", "sequence", unique=True),
     sa.Index(None, "corrects"),

@@ -45,13 +45,18 @@ def _plain(content: dict[str, Any]) -> bytes:
 
 
 def _checked(value: Any) -> Any:
-    if isinstance(value, str | bool):
+    kind = type(value)
+    if kind is str or kind is bool:
         return value
-    if isinstance(value, int) and -EXACT <= value <= EXACT:
+    if kind is int and -EXACT <= value <= EXACT:
         return value
-    if isinstance(value, dict) and all(map(str.isascii, value)):
-        return {key: _checked(member) for key, member in value.items() if member is not None}
-    if isinstance(value, list):
+    if kind is dict and "".join(value).isascii():
+        return {
+            key: member if type(member) is str else _checked(member)
+            for key, member in value.items()
+            if member is not None
+        }
+    if kind is list:
         return [None if member is None else _checked(member) for member in value]
     raise _Unusual
 

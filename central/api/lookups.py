@@ -4,13 +4,12 @@ The one idea: functions over a connection, so that one snapshot answers everythi
 claims are read through `central.ledger.views`.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from central import tables
-from central.ledger import bodies, loaded, views
+from central.ledger import bodies, kinds, views
 from central.ledger.accounts import Line, Totals
 from central.ledger.books import Document
 
@@ -24,11 +23,9 @@ def item(connection: sa.Connection, sku: str) -> dict[str, Any] | None:
     if row is None:
         return None
     g = tables.item_gtin.c
-    gtins = connection.execute(
-        sa.select(g.gtin, g.printed, g.quantity).where(g.sku == sku).order_by(g.quantity, g.gtin)
-    )
-    known = replace(loaded.item(row), gtins=tuple(tuple(one) for one in gtins))
-    return _marked(bodies.item(sku, known), provisional=row.provisional)
+    rows = connection.execute(sa.select(tables.item_gtin).where(g.sku == sku).order_by(g.quantity, g.gtin))
+    known, gtins = kinds.ITEMS.row(row), map(kinds.GTINS.row, rows)
+    return _marked(bodies.item(sku, known, gtins), provisional=row.provisional)
 
 
 def location(connection: sa.Connection, name: str) -> dict[str, Any] | None:
@@ -36,7 +33,7 @@ def location(connection: sa.Connection, name: str) -> dict[str, Any] | None:
     row = connection.execute(sa.select(tables.location).where(tables.location.c.id == name)).one_or_none()
     if row is None:
         return None
-    return _marked(bodies.location(name, loaded.location(row)), provisional=row.provisional)
+    return _marked(bodies.location(name, kinds.LOCATIONS.row(row)), provisional=row.provisional)
 
 
 def _marked(body: dict[str, Any], *, provisional: bool) -> dict[str, Any]:
@@ -65,7 +62,7 @@ def _documents(
         query = query.where(d.status == status)
     found = connection.execute(query).all()
     lines = views.lines_of(connection, [row.id for row in found])
-    return [(row.id, loaded.document(row), lines[row.id]) for row in found]
+    return [(row.id, kinds.DOCUMENTS.row(row), lines[row.id]) for row in found]
 
 
 def discrepancies(

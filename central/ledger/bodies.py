@@ -1,11 +1,12 @@
 """What the API says of a thing: the same body when it is made and when it is read. Pure."""
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from central.ledger.accounts import Line, Totals
-from central.ledger.books import Document, Item, Location, Operator, Reservation
+from central.ledger.books import Document, Item, Labelled, Location, Operator, Reservation
 
 
 def rfc3339(time_us: int) -> str:
@@ -14,12 +15,12 @@ def rfc3339(time_us: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"
 
 
-def item(sku: str, row: Item) -> dict[str, Any]:
+def item(sku: str, row: Item, gtins: Iterable[Labelled]) -> dict[str, Any]:
     """An item as it was registered."""
     return {
         "sku": sku,
         "name": row.name,
-        "gtins": [{"gtin": printed, "quantity": quantity} for _, printed, quantity in row.gtins or ()],
+        "gtins": [{"gtin": one.printed, "quantity": one.quantity} for one in gtins],
         "tracking": row.tracking,
         "scale": row.scale,
     }
@@ -33,7 +34,7 @@ def location(name: str, row: Location) -> dict[str, Any]:
 
 def operator(name: str, row: Operator) -> dict[str, Any]:
     """A person at a station; the PIN's hash stays inside."""
-    return {"id": name, "name": row.name, "badge": row.badge, "roles": list(row.roles)}
+    return {"id": name, "name": row.name, "badge": row.badge, "roles": json.loads(row.roles)}
 
 
 def reservation(name: str, row: Reservation, now_us: int) -> dict[str, Any]:

@@ -7,8 +7,8 @@ alone; its neighbours never notice. Verdicts are judged per event, and numbered 
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from central import streams
@@ -17,7 +17,7 @@ from central.ledger.books import AgentRow, Books, Close, Cursor, Movement, Open,
 from central.ledger.commands import AnswerHello, BookBatch, Done, RecordState
 from central.ledger.facts import Resolved
 from central.ledger.fold import Change
-from central.ledger.transitions import NOT_BOOKED, Fact, contributions
+from central.ledger.transitions import NOT_BOOKED, Contributions, Fact, contributions, progress
 from central.windows import WINDOW
 from sync import events
 from sync.content import content_hash
@@ -32,8 +32,7 @@ MOST_REASON = 500  # characters: 260 verdicts have to fit into one ack
 _SOURCE = re.compile(r"/sites/([^/]{1,200})/agents/([a-z0-9-]{1,32})")
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """An event of a batch with everything that follows from the event alone."""
 
     event: Event
@@ -64,7 +63,6 @@ def prepare(batch: BookBatch, *, broken: bool = False) -> tuple[Prepared, ...]:
 def _prepare(agent: str, event: Event, text: bytes, broken: bool) -> Prepared:
     name = events.event_name(event.type) or event.type
     original = facts.storable(text.decode("utf-8", "replace"))
-    source = _SOURCE.fullmatch(event.source)
     identity, data, malformed = facts.storable(event.id), None, None
     content = hashlib.sha256(text).hexdigest()
     try:
@@ -74,7 +72,8 @@ def _prepare(agent: str, event: Event, text: bytes, broken: bool) -> Prepared:
         malformed = "its data is nested too deep"
     except Malformed as error:
         malformed = facts.storable(str(error))[:MOST_REASON]
-    if malformed is None and (source is None or source[2] != agent):
+    site, speaker = _spoken_by(event.source)
+    if malformed is None and speaker != agent:
         malformed = f"its source {facts.printable(event.source)} is not agent {agent} of a site"
     if malformed is None and isinstance(data, Void) and data.id != event.id:
         malformed = "void: it has another id than the event that it stands for"
@@ -83,10 +82,16 @@ def _prepare(agent: str, event: Event, text: bytes, broken: bool) -> Prepared:
         malformed = "central could not read it; its bytes are kept"
     elif name == "void":  # whoever finds it booked takes it for none: it is kept under its whole type
         name = event.type
-    site = facts.printable(unquote(source[1])) if source else ""
     return Prepared(
         event, identity, content, void, original, site, facts.storable(name), data, malformed, broken
     )
+
+
+@lru_cache(maxsize=1024)
+def _spoken_by(source: str) -> tuple[str, str]:
+    """The site and the agent that a CloudEvents source names; empty where it names none."""
+    found = _SOURCE.fullmatch(source)
+    return (facts.printable(unquote(found[1])), found[2]) if found else ("", "")
 
 
 def resolve(books: Books, prepared: tuple[Prepared, ...]) -> tuple[Prepared, ...]:
@@ -94,7 +99,7 @@ def resolve(books: Books, prepared: tuple[Prepared, ...]) -> tuple[Prepared, ...
     return tuple(
         one
         if one.malformed is not None or one.data is None or one.broken or books.movements.get(one.identity)
-        else replace(one, resolved=facts.resolve(books, one.name, one.data, agent_site=one.site))
+        else one._replace(resolved=facts.resolve(books, one.name, one.data, agent_site=one.site))
         for one in prepared
     )
 
@@ -119,7 +124,7 @@ def book_batch(books: Books, agent: str, prepared: tuple[Prepared, ...]) -> Fini
     }
     arrived = [streams.Arrived(one.event.number, one.identity, one.content, one.void) for one in prepared]
     ruling = streams.judge_batch(cursor.acked, holders, known, arrived)
-    books.cursors.put(incarnation, replace(cursor, acked=ruling.acked))
+    books.cursors.put(incarnation, cursor._replace(acked=ruling.acked))
     drafts = []
     for one, step in zip(prepared, ruling.steps, strict=False):
         duplicate = _carry_out(books, agent, one, step)
@@ -190,7 +195,7 @@ def _look_back(books: Books, agent: str, one: Prepared, incarnation: str) -> Non
     if previous is None or cursor.predecessor is not None:
         return
     before = facts.storable(previous.incarnation)
-    books.cursors.put(incarnation, replace(cursor, predecessor=before))
+    books.cursors.put(incarnation, cursor._replace(predecessor=before))
     siblings = set(books.rivals.get(before, ()))
     siblings |= {name for name, row in books.cursors.items() if row.predecessor == before}
     if siblings - {incarnation}:
@@ -263,7 +268,7 @@ def _book_event(books: Books, agent: str, one: Prepared) -> None:
         detail = f"{fact.event} is kept and changes no balance; settle it with an adjustment"
         problems.append(Open("not_booked", one.identity, detail, resolved.sku, fact.site))
     leases.take_up(books, agent, fact)
-    change = _settle(books, one.identity, fact, resolved.corrects, problems)
+    change = _settle(books, one.identity, _contributed(resolved, fact), resolved, problems)
     booked = fold.book(books, change)
     problems += [judged for judged in booked.judged if isinstance(judged, Open)]
     target = books.movements.get(resolved.corrects) if resolved.corrects else None
@@ -311,7 +316,7 @@ def _with_unit(books: Books, one: Prepared, resolved: Resolved, fact: Fact, prob
         row = books.units[leaf]
         if row.first_event is None or not standing(books, row.first_event):
             place = fact.target.location if fact.target else None
-            books.units.put(leaf, replace(row, site=one.site, location=place, first_event=one.identity))
+            books.units.put(leaf, row._replace(site=one.site, location=place, first_event=one.identity))
     return facts.with_goods(fact, goods)
 
 
@@ -336,19 +341,32 @@ def _in_a_circle(books: Books, identity: str, corrects: str) -> bool:
     return identity in _chain(books, corrects)
 
 
-def _settle(books: Books, identity: str, fact: Fact, corrects: str | None, problems: list[Open]) -> Change:
+def _contributed(resolved: Resolved, fact: Fact) -> Contributions:
+    """What the fact adds to the books; looked at its task, it is another one that moves the same goods."""
+    if fact.goods == resolved.fact.goods:
+        return resolved.contributions._replace(done=progress(fact))
+    return contributions(fact)
+
+
+def _settle(
+    books: Books, identity: str, contributed: Contributions, resolved: Resolved, problems: list[Open]
+) -> Change:
     """What this event does, and what it makes fall or stand again, as one change."""
-    chain = [one for one in _chain(books, corrects) if books.movements.get(one) is not None]
-    change = Change()
+    change, corrects = Change(), resolved.corrects
 
     def now(one: str) -> frozenset[str]:
         return books.corrections.get(one) or frozenset()
+
+    if not now(identity) and corrects is None:
+        change.add(contributed, +1)
+        return change
 
     def then(one: str) -> frozenset[str]:
         return now(one) | {identity} if one == corrects else now(one)
 
     if corrections.stands(identity, then):
-        change.add(contributions(fact), +1)
+        change.add(contributed, +1)
+    chain = [one for one in _chain(books, corrects) if books.movements.get(one) is not None]
     for one, sign in corrections.flips(chain, now, then):
         named = books.movements[one].fact
         if named is not None:
@@ -361,10 +379,10 @@ def _settle(books: Books, identity: str, fact: Fact, corrects: str | None, probl
     target = books.movements.get(corrects)
     if target is None:
         detail = f"it corrects {corrects}, which has not arrived"
-        problems.append(Open("waiting_correction", corrects, detail, site=fact.site))
+        problems.append(Open("waiting_correction", corrects, detail, site=resolved.fact.site))
     elif target.fact is None and target.outcome != "rejected":
         detail = f"it corrects {corrects}, which booked nothing that can be reversed"
-        problems.append(Open("not_reversible", corrects, detail, site=fact.site))
+        problems.append(Open("not_reversible", corrects, detail, site=resolved.fact.site))
     return change
 
 
@@ -393,20 +411,20 @@ def answer_hello(books: Books, command: AnswerHello) -> Finish:
         key = f"{lost.incarnation}:{lost.first}-{lost.last}"
         books.note(Open("lost_range", key, detail, site=site), None)
         cursor = books.cursors[lost.incarnation]
-        books.cursors.put(lost.incarnation, replace(cursor, acked=max(cursor.acked, lost.last)))
+        books.cursors.put(lost.incarnation, cursor._replace(acked=max(cursor.acked, lost.last)))
     for listed in greeting.rolled_back:
         acked = known[listed.incarnation].acked
         _alarm_set_back(books, hello.agent, listed.incarnation, listed.last_sequence, acked)
     speaks = hello.incarnations[-1].incarnation
     row = agent or AgentRow(site)
     returns = (row.returns if speaks in known else 0) + greeting.returned
-    row = replace(
-        row, site=site, software=software, incarnation=speaks, hello_us=books.now_us, returns=returns
+    row = row._replace(
+        site=site, software=software, incarnation=speaks, hello_us=books.now_us, returns=returns
     )
     if greeting.returned and streams.two_speak(returns):
         _alarm_two(books, hello.agent, site)
     if hello.history is None:  # a new journal counts its connections anew
-        row = replace(row, connection=0)
+        row = row._replace(connection=0)
     books.agents.put(hello.agent, row)
     if greeting.new_history is not None:
         foreign = facts.storable(hello.history or "") if greeting.new_history == "unknown_history" else None
@@ -434,7 +452,7 @@ def record_state(books: Books, command: RecordState) -> Finish:
     if not ignored:
         text = facts.storable(encode(state).decode())
         books.agents.put(
-            command.agent, replace(row, connection=state.connection, state=text, state_us=books.now_us)
+            command.agent, row._replace(connection=state.connection, state=text, state_us=books.now_us)
         )
         again = streams.connected_again(older=older, connection=state.connection, highest=row.connection)
         if again and not command.retained:

@@ -7,7 +7,7 @@ enough to set a single command aside.
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from central.ledger.accounts import Bin, Entry, Line, Promise, Shelf, Totals
 from central.ledger.transitions import Fact
@@ -62,23 +62,58 @@ class Rows(Generic[K, V]):
                 yield key, self._loaded[key], row
 
 
-# --- rows -----------------------------------------------------------------------------------------
+class Grouped(Rows[K, V]):
+    """Rows that are asked for by their document, too. A row stays with its document."""
+
+    def __init__(
+        self, undo: "list[tuple[dict[Any, Any], Any, Any]]", document_of: Callable[[K, V], str]
+    ) -> None:
+        super().__init__(undo)
+        self._document_of = document_of
+        self._keys: dict[str, dict[K, None]] = {}
+
+    def load(self, key: K, row: V | None) -> None:
+        """See Rows."""
+        super().load(key, row)
+        self._group(key, row)
+
+    def put(self, key: K, row: V) -> None:
+        """See Rows."""
+        super().put(key, row)
+        self._group(key, row)
+
+    def _group(self, key: K, row: V | None) -> None:
+        if row is not None:
+            self._keys.setdefault(self._document_of(key, row), {})[key] = None
+
+    def of(self, document: str) -> Iterator[tuple[K, V]]:
+        """The rows of a document."""
+        return ((key, row) for key in self._keys.get(document, ()) if (row := self.get(key)) is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+# --- rows: the columns of a table beside its key, in their order ------------------------------------
+
+
+class Item(NamedTuple):
     """What can be counted."""
 
     name: str = ""
     tracking: str = "none"
     scale: int = 0
     provisional: bool = False
-    gtins: tuple[tuple[str, str, int], ...] | None = None
-    """(as 14 digits, as printed, base units of one label); None: not loaded, not to be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Labelled(NamedTuple):
+    """What a GTIN stands for; of none, that it was let go."""
+
+    sku: str = ""
+    printed: str = ""
+    """As it was registered: of 8 to 14 digits."""
+    quantity: int = 0
+    """Base units of one label."""
+
+
+class Location(NamedTuple):
     """Where things can be."""
 
     site: str
@@ -88,19 +123,18 @@ class Location:
     provisional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
+class Operator(NamedTuple):
     """A person at a station."""
 
     name: str = ""
     badge: str = ""
     pin_hash: str | None = None
-    roles: tuple[str, ...] = ()
+    roles: str = "[]"
+    """JSON."""
     provisional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """A purchase order, an order, or a name that only facts have mentioned (`provisional`)."""
 
     type: str
@@ -112,8 +146,7 @@ class Document:
     created_us: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """A hold on free stock until it expires."""
 
     sku: str
@@ -126,8 +159,7 @@ class Reservation:
     document: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """A logistic unit: what it was announced to hold, and the event that brought it in."""
 
     site: str
@@ -138,8 +170,7 @@ class Unit:
     first_event: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """Work for a person at a site."""
 
     type: str
@@ -156,17 +187,16 @@ class Task:
     """The agent that it was given to, whether its lease lasts or not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """Until when an agent holds its tasks."""
 
     site: str
-    takes: tuple[str, ...]
+    takes: str
+    """JSON: the types of tasks."""
     until_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(NamedTuple):
     """How far central has come with one incarnation."""
 
     agent: str
@@ -177,8 +207,7 @@ class Cursor:
     """What every backup that is counted on holds of it. Read only: recording a backup changes it."""
 
 
-@dataclass(frozen=True, slots=True)
-class AgentRow:
+class AgentRow(NamedTuple):
     """What an agent's last hello said, and its last state."""
 
     site: str
@@ -192,16 +221,15 @@ class AgentRow:
     """How often an older life spoke after a younger one, since a new life began."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """What is known under an idempotency key."""
 
     body_hash: str
     answer: str
+    created_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(NamedTuple):
     """One event or claim with its verdict. Never changed once it is written."""
 
     event_id: str
@@ -220,6 +248,7 @@ class Movement:
     sequence: int | None = None
     fact: Fact | None = None
     original: str | None = None
+    """As it was sent; not loaded again."""
     number: int | None = None
     """As stored; a new movement gets its number when the transaction is about to commit."""
     numbered: bool = True
@@ -227,8 +256,7 @@ class Movement:
     entries: tuple[Entry, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SetAside:
+class SetAside(NamedTuple):
     """An event kept beside the books."""
 
     event_id: str
@@ -239,8 +267,7 @@ class SetAside:
     original: str
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(NamedTuple):
     """Something does not add up: open a discrepancy, or bring the open one of this kind and key up to date."""
 
     kind: str
@@ -253,24 +280,21 @@ class Open:
     actual: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(NamedTuple):
     """It adds up again."""
 
     kind: str
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(NamedTuple):
     """A discrepancy opened or closed by a movement."""
 
     change: Open | Close
     movement: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Shelved:
+class Shelved(NamedTuple):
     """Where stock of a SKU lies, for allocating picks: as read, without a lock."""
 
     location: str
@@ -313,16 +337,16 @@ class Books:
         self.occupants: Rows[tuple[str, int], str] = Rows(undo)
         self.keys: Rows[str, Answered] = Rows(undo)
         self.items: Rows[str, Item] = Rows(undo)
-        self.gtins: Rows[str, tuple[str, int]] = Rows(undo)
+        self.gtins: Rows[str, Labelled] = Rows(undo)
         self.locations: Rows[str, Location] = Rows(undo)
         self.operators: Rows[str, Operator] = Rows(undo)
         self.documents: Rows[str, Document] = Rows(undo)
-        self.lines: Rows[Line, Totals] = Rows(undo)
+        self.lines: Grouped[Line, Totals] = Grouped(undo, lambda line, _: line.document)
         self.promises: Rows[Shelf, Promise] = Rows(undo)
         self.reservations: Rows[str, Reservation] = Rows(undo)
         self.units: Rows[str, Unit] = Rows(undo)
         self.bins: Rows[Bin, Mapping[str, int]] = Rows(undo)
-        self.tasks: Rows[str, Task] = Rows(undo)
+        self.tasks: Grouped[str, Task] = Grouped(undo, lambda _, task: task.document)
         self.leases: Rows[str, Lease] = Rows(undo)
         self.shelved: Rows[Shelf, tuple[Shelved, ...]] = Rows(undo)
         self.movements: Rows[str, Movement] = Rows(undo)
@@ -330,7 +354,7 @@ class Books:
 
     def lines_of(self, document: str) -> list[tuple[Line, Totals]]:
         """The lines of a document, by SKU."""
-        return sorted((line, totals) for line, totals in self.lines.items() if line.document == document)
+        return sorted(self.lines.of(document))
 
     def book(self, movement: Movement) -> None:
         """Write a movement down; `note` says what it opens and closes."""

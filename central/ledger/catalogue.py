@@ -3,12 +3,11 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from central.ledger import bodies, fold
 from central.ledger.accounts import MOST, Line
-from central.ledger.books import Books, Close, Document, Item, Location, Operator, Unit
+from central.ledger.books import Books, Close, Document, Item, Labelled, Location, Operator, Unit
 from central.ledger.claims import RefusedError
 from central.ledger.commands import (
     Answer,
@@ -36,30 +35,30 @@ def put_item(books: Books, command: PutItem) -> Finish:
     """Create or replace an item. A GTIN belongs to one item."""
     if len(command.gtins) > MOST_GTINS:
         raise RefusedError("invalid", f"an item has at most {MOST_GTINS} GTINs", field="gtins")
-    gtins: dict[str, tuple[str, str, int]] = {}
+    gtins: dict[str, Labelled] = {}
     for one in command.gtins:
         full = gtin14(one.gtin)
         owner = books.gtins.get(full)
-        if owner is not None and owner[0] != command.sku and owner[0]:
-            detail = f"GTIN {one.gtin} belongs to item {owner[0]}; take it from there first"
-            raise RefusedError("already-exists", detail, sku=owner[0], gtin=one.gtin)
+        if owner is not None and owner.sku != command.sku and owner.sku:
+            detail = f"GTIN {one.gtin} belongs to item {owner.sku}; take it from there first"
+            raise RefusedError("already-exists", detail, sku=owner.sku, gtin=one.gtin)
         if not 1 <= one.quantity <= MOST_PACKED:
             detail = f"GTIN {one.gtin} stands for {one.quantity} units; from 1 to {MOST_PACKED} are possible"
             raise RefusedError("invalid", detail, field="gtins")
         if full in gtins:
             raise RefusedError("invalid", f"GTIN {one.gtin} is given twice", field="gtins")
-        gtins[full] = (full, one.gtin, one.quantity)
+        gtins[full] = Labelled(command.sku, one.gtin, one.quantity)
     old = books.items.get(command.sku)
-    for full, (sku, _) in list(books.gtins.items()):
-        if sku == command.sku and full not in gtins:
-            books.gtins.put(full, ("", 0))  # let go
-    for full, (_, _, quantity) in gtins.items():
-        books.gtins.put(full, (command.sku, quantity))
-    row = Item(command.name, command.tracking, command.scale, gtins=tuple(gtins.values()))
+    for full, label in list(books.gtins.items()):
+        if label.sku == command.sku and full not in gtins:
+            books.gtins.put(full, Labelled())  # let go
+    for full, label in gtins.items():
+        books.gtins.put(full, label)
+    row = Item(command.name, command.tracking, command.scale)
     books.items.put(command.sku, row)
     if old is None or old.provisional:
         books.note(Close("unknown_item", command.sku), None)
-    return _done(bodies.item(command.sku, row), created=old is None or old.provisional)
+    return _done(bodies.item(command.sku, row, gtins.values()), created=old is None or old.provisional)
 
 
 def put_location(books: Books, command: PutLocation) -> Finish:
@@ -81,7 +80,7 @@ def put_location(books: Books, command: PutLocation) -> Finish:
 def put_operator(books: Books, command: PutOperator) -> Finish:
     """Create or replace a person who works at stations."""
     old = books.operators.get(command.id)
-    row = Operator(command.name, command.badge, command.pin_hash, command.roles)
+    row = Operator(command.name, command.badge, command.pin_hash, json.dumps(list(command.roles)))
     books.operators.put(command.id, row)
     if old is None or old.provisional:
         books.note(Close("unknown_operator", command.id), None)
@@ -112,7 +111,7 @@ def open_purchase_order(books: Books, command: OpenPurchaseOrder) -> Finish:
             detail = f"item {sku} is not registered. PUT /v1/items/{sku} first."
             raise RefusedError("unknown-item", detail, sku=sku)
     _announce(books, command)
-    lines = Counter({Line(command.id, command.site, sku): quantity for sku, quantity in ordered.items()})
+    lines = {Line(command.id, command.site, sku): quantity for sku, quantity in ordered.items()}
     booked = fold.book(books, Change(ordered=lines, documents={command.id: new}))
     assert not booked.entries, "what is expected is no stock"
     for judged in booked.judged:
@@ -132,7 +131,7 @@ def _same(
 ) -> Finish:
     lines = books.lines_of(command.id)
     content = {line.sku: totals.ordered for line, totals in lines if totals.ordered}
-    if content == ordered and replace(new, status=old.status, created_us=old.created_us) == old:
+    if content == ordered and new._replace(status=old.status, created_us=old.created_us) == old:
         return _done(bodies.purchase_order(command.id, old, lines), created=False)
     kind = old.type.replace("_", " ")
     raise RefusedError("already-exists", f"there is a {kind} {command.id} with other content", id=command.id)
@@ -148,5 +147,5 @@ def _announce(books: Books, command: OpenPurchaseOrder) -> None:
             raise RefusedError("already-exists", detail, sscc=notice.sscc)
         parent = unit_id(notice.parent) if notice.parent else None
         contents = json.dumps(list(notice.lines), sort_keys=True)
-        row = replace(old, parent=parent, document=command.id, contents=contents)
+        row = old._replace(parent=parent, document=command.id, contents=contents)
         books.units.put(name, row)

@@ -6,7 +6,6 @@ then changes (a document, a hold) the fold turns into entries, exactly as for fa
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from central.ledger import bodies, fold, tasks
@@ -102,8 +101,8 @@ def expire_overdue(books: Books) -> int:
 
 
 def _end_hold(books: Books, name: str, row: Reservation, status: str, actor: str) -> None:
-    books.reservations.put(name, replace(row, status=status))
-    change = Change(reserved=Counter({Shelf(row.site, row.sku): -row.quantity}))
+    books.reservations.put(name, row._replace(status=status))
+    change = Change(reserved={Shelf(row.site, row.sku): -row.quantity})
     _book(
         books, f"reservation:{name}:{status}", status, actor, change,
         site=row.site, sku=row.sku, quantity=row.quantity, document=row.document,
@@ -137,7 +136,7 @@ def reserve(books: Books, command: Reserve) -> Finish:
     )  # fmt: skip
     books.reservations.load(name, None)
     books.reservations.put(name, row)
-    change = Change(reserved=Counter({Shelf(site, command.sku): command.quantity}))
+    change = Change(reserved={Shelf(site, command.sku): command.quantity})
     _book(
         books, f"reservation:{name}:reserved", "reserved", command.actor, change,
         site=site, sku=command.sku, quantity=command.quantity,
@@ -244,7 +243,7 @@ def _commit_lines(
     for hold in holds:
         row = books.reservations[hold]
         covered[row.sku] += row.quantity
-        books.reservations.put(hold, replace(row, status="committed", document=name))
+        books.reservations.put(hold, row._replace(status="committed", document=name))
     needed: dict[str, int] = {}
     for sku, quantity in sorted(ordered.items()):
         line = Line(name, new.site, sku)
@@ -263,8 +262,8 @@ def _commit_lines(
     for sku, quantity in sorted(ordered.items()):
         shelf = Shelf(new.site, sku)
         change = Change(
-            ordered=Counter({Line(name, new.site, sku): quantity}),
-            reserved=Counter({shelf: -covered[sku]}),
+            ordered={Line(name, new.site, sku): quantity},
+            reserved={shelf: -covered[sku]},
             documents=documents,
         )
         documents = {}  # said once: a change of the document looks at all of its lines
@@ -291,7 +290,7 @@ def _allocate(books: Books, document: str, shelf: Shelf, quantity: int) -> None:
         books.tasks.put(name, row)
     # The next order of this transaction finds them taken. Several lots of a place share what is promised of it.
     books.shelved.put(
-        shelf, tuple(replace(one, promised=one.promised + taken[one.location]) for one in shelved)
+        shelf, tuple(one._replace(promised=one.promised + taken[one.location]) for one in shelved)
     )
 
 
@@ -299,14 +298,14 @@ def cancel_order(books: Books, command: CancelOrder) -> Finish:
     """What is left of the commitment → free, and its open tasks are called back. Again changes nothing."""
     row = _document(books, command.id, "order")
     if row.status == "open":
-        new = replace(row, status="cancelled")
+        new = row._replace(status="cancelled")
         _book(
             books, f"order:{command.id}:cancelled", "cancelled", command.actor,
             Change(documents={command.id: new}), site=row.site, document=command.id,
         )  # fmt: skip
-        for name, task in list(books.tasks.items()):
-            if task.document == command.id and task.status == "open":
-                books.tasks.put(name, replace(task, status="cancelled", changed_us=books.now_us))
+        for name, task in list(books.tasks.of(command.id)):
+            if task.status == "open":
+                books.tasks.put(name, task._replace(status="cancelled", changed_us=books.now_us))
     elif row.status != "cancelled":
         raise RefusedError("not-active", f"order {command.id} is {row.status}", id=command.id)
     return _done(bodies.order(command.id, books.documents[command.id], books.lines_of(command.id)))
@@ -316,7 +315,7 @@ def close_purchase_order(books: Books, command: ClosePurchaseOrder) -> Finish:
     """Nothing more is expected. Again changes nothing."""
     row = _document(books, command.id, "purchase_order")
     if row.status == "open":
-        books.documents.put(command.id, replace(row, status="closed"))
+        books.documents.put(command.id, row._replace(status="closed"))
     lines = books.lines_of(command.id)
     return _done(bodies.purchase_order(command.id, books.documents[command.id], lines))
 

@@ -8,24 +8,23 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from central.ledger.books import Books, Document, Item, Location, Open, Operator, Unit
-from central.ledger.transitions import NOT_BOOKED, Fact, Goods, Place
+from central.ledger.transitions import NOT_BOOKED, Contributions, Fact, Goods, Place, contributions
 from sync import events
 from sync.events import About, Data
 
 LONGEST_NAME = 200  # of anything that is named in a topic, a page or an index
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(NamedTuple):
     """An event in the books' terms, and what central does not know of it."""
 
     fact: Fact
+    contributions: Contributions = Contributions()
     unknown: tuple[Open, ...] = ()
     operator: str | None = None
     corrects: str | None = None
@@ -49,6 +48,8 @@ def printable(text: str) -> str:
 
 def storable(text: str) -> str:
     """`text` without what PostgreSQL cannot store: NUL and lone surrogates."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "%00").encode("utf-8", "replace").decode()
 
 
@@ -72,7 +73,7 @@ def resolve(books: Books, event: str, data: Data, *, agent_site: str) -> Resolve
     if isinstance(data, events.Corrected):
         _know_operator(books, data, unknown)
         return Resolved(
-            Fact(event, agent_site), tuple(unknown), operator=data.operator, corrects=data.corrects
+            Fact(event, agent_site), unknown=tuple(unknown), operator=data.operator, corrects=data.corrects
         )
     if not isinstance(data, About):
         return Resolved(Fact(event, agent_site), operator=data.operator)
@@ -104,8 +105,9 @@ def resolve(books: Books, event: str, data: Data, *, agent_site: str) -> Resolve
     )
     single = goods[0].sku if len({one.sku for one in goods}) == 1 else None
     return Resolved(
-        fact, tuple(unknown), data.operator, awaits=awaits, leaves=leaves, sku=single, task=data.task
-    )
+        fact, contributions(fact), tuple(unknown), data.operator, awaits=awaits, leaves=leaves, sku=single,
+        task=data.task,
+    )  # fmt: skip
 
 
 def _is_unknown(row: Any) -> bool:
@@ -155,9 +157,9 @@ def _identify(books: Books, data: About) -> tuple[str, int]:
     """(SKU, base units of one label). Of several names the most exact one decides."""
     registered = books.gtins.get(gtin14(data.gtin)) if data.gtin else None
     if data.sku:
-        return data.sku, registered[1] if registered and registered[0] == data.sku else 1
+        return data.sku, registered.quantity if registered and registered.sku == data.sku else 1
     if registered:
-        return registered
+        return registered.sku, registered.quantity
     if data.gtin:
         return f"gtin:{gtin14(data.gtin)}", 1
     return min(names_of(data)), 1  # an EPC before a code that nobody knows
@@ -204,9 +206,8 @@ def with_task(books: Books, fact: Fact, task: str | None) -> Fact:
     if task is None and fact.document and place is not None:
         matching = [
             (row.status != "open", name)
-            for name, row in books.tasks.items()
-            if row.document == fact.document
-            and row.sku == fact.goods[0].sku
+            for name, row in books.tasks.of(fact.document)
+            if row.sku == fact.goods[0].sku
             and row.from_location == place.location
             and row.status != "cancelled"
         ]

@@ -4,9 +4,10 @@ The idea: a movement books the difference between what the totals say before and
 which event it is; the transition table has said that already.
 """
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from operator import add
+from typing import Final
 
 from central.ledger.accounts import (
     BOUNDARIES,
@@ -23,9 +24,14 @@ from central.ledger.accounts import (
     key_of,
 )
 from central.ledger.books import Books, Close, Document, Open
-from central.ledger.transitions import Contribution, Physical, Total
+from central.ledger.transitions import Contributions
 
-COMMITTING = ("order", "transfer")
+COMMITTING: Final = ("order", "transfer")
+
+_NOTHING: Final = Totals()
+_COLUMNS: Final = {name: place for place, name in enumerate(Totals._fields)}
+_PICKED: Final = _COLUMNS["picked"]
+"""From this column on the totals say where goods are."""
 
 
 class Unbookable(Exception):
@@ -36,15 +42,27 @@ class Unbookable(Exception):
 class Change:
     """What one movement does, before it is split into entries."""
 
-    contributions: list[tuple[Contribution, int]] = field(default_factory=list)
-    """Each with its sign: −1 takes back what a fact had added."""
-    ordered: Counter[Line] = field(default_factory=Counter)
-    reserved: Counter[Shelf] = field(default_factory=Counter)
-    documents: dict[str, Document] = field(default_factory=dict)
+    ordered: Mapping[Line, int] = field(default_factory=dict)
+    reserved: Mapping[Shelf, int] = field(default_factory=dict)
+    documents: Mapping[str, Document] = field(default_factory=dict)
+    physical: dict[Account, int] = field(default_factory=dict)
+    totals: dict[Line, list[int]] = field(default_factory=dict)
+    """What is added to each column of `Totals`."""
+    done: dict[str, int] = field(default_factory=dict)
 
-    def add(self, contributions: Iterable[Contribution], sign: int) -> None:
-        """Add what a fact contributes, or take it back."""
-        self.contributions += [(contribution, sign) for contribution in contributions]
+    def add(self, contributions: Contributions, sign: int) -> None:
+        """Add what a fact contributes (+1), or take it back (−1)."""
+        for account, delta in contributions.physical:
+            self.physical[account] = self.physical.get(account, 0) + sign * delta
+        for line, column, delta in contributions.totals:
+            self.total(line, column, sign * delta)
+        for task, delta in contributions.done:
+            self.done[task] = self.done.get(task, 0) + sign * delta
+
+    def total(self, line: Line, column: str, delta: int) -> None:
+        """Add to one total of a line."""
+        totals = self.totals.setdefault(line, [0] * len(Totals._fields))
+        totals[_COLUMNS[column]] += delta
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +80,13 @@ def book(books: Books, change: Change) -> Booked:
         Unbookable: a number would grow beyond bounds. The books are then half changed: roll back.
     """
     judged: list[Open | Close] = []
-    physical: Counter[Account] = Counter()
-    totals: dict[Line, Counter[str]] = {line: Counter() for line in change.ordered}
-    for contribution, sign in change.contributions:
-        match contribution:
-            case Physical(account, delta):
-                physical[account] += sign * delta
-            case Total(line, column, delta):
-                totals.setdefault(line, Counter())[column] += sign * delta
-            case done:
-                judged += _advance(books, done.task, sign * done.delta)
+    for task, delta in change.done.items():
+        judged += _advance(books, task, delta)
     for line, ordered in change.ordered.items():
-        totals[line]["ordered"] += ordered
-    committed = _book_lines(books, change, totals, physical, judged)
-    entries = _book_physical(books, physical, judged)
-    entries += _book_promises(books, physical, committed, change.reserved, judged)
+        change.total(line, "ordered", ordered)
+    committed = _book_lines(books, change, judged) if change.totals or change.documents else {}
+    entries = _book_physical(books, change.physical, judged)
+    entries += _book_promises(books, change.physical, committed, change.reserved, judged)
     return Booked(tuple(entries), tuple(judged))
 
 
@@ -91,7 +101,7 @@ def _advance(books: Books, name: str, delta: int) -> list[Open | Close]:
     status = task.status
     if status != "cancelled":
         status = "done" if done >= task.quantity else "open"
-    books.tasks.put(name, replace(task, done=done, status=status, changed_us=books.now_us))
+    books.tasks.put(name, task._replace(done=done, status=status, changed_us=books.now_us))
     was, now = max(0, task.done - task.quantity), max(0, done - task.quantity)
     if now > was:
         place = task.from_location or "any bin"
@@ -110,38 +120,33 @@ def committed_by(document: Document | None, line: Line, totals: Totals) -> int:
     return commitment(totals, open_here=binds and document is not None and document.site == line.site)
 
 
-def _book_lines(
-    books: Books,
-    change: Change,
-    totals: dict[Line, Counter[str]],
-    physical: Counter[Account],
-    judged: list[Open | Close],
-) -> Counter[Shelf]:
+def _book_lines(books: Books, change: Change, judged: list[Open | Close]) -> dict[Shelf, int]:
     """Bring documents and their lines up to date; returns what that changes in commitments."""
-    committed: Counter[Shelf] = Counter()
-    touched = set(totals)
+    committed: dict[Shelf, int] = {}
+    touched = set(change.totals)
     for name in change.documents:
         touched |= {line for line, _ in books.lines_of(name)}
     old_documents = {name: books.documents.get(name) for name in {line.document for line in touched} if name}
     for name, document in change.documents.items():
         books.documents.put(name, document)
+    physical = change.physical
     for line in sorted(touched):
-        before = books.lines.get(line) or Totals()
-        deltas = totals.get(line, Counter())
-        after = Totals(
-            *(value + deltas[column] for column, value in zip(Totals._fields, before, strict=True))
-        )
+        before = books.lines.get(line) or _NOTHING
+        after = Totals(*map(add, before, change.totals.get(line, _NOTHING)))
         _check(max(map(abs, after)), line)
         books.lines.put(line, after)
-        for account, quantity in document_accounts(line, after).items():
-            physical[account] += quantity
-        for account, quantity in document_accounts(line, before).items():
-            physical[account] -= quantity
-        old = old_documents.get(line.document)
-        new = books.documents.get(line.document) if line.document else None
-        shelf = Shelf(line.site, line.sku)
-        committed[shelf] += committed_by(new, line, after)
-        committed[shelf] -= committed_by(old, line, before)
+        if before[_PICKED:] != after[_PICKED:]:
+            for account, quantity in document_accounts(line, after).items():
+                physical[account] = physical.get(account, 0) + quantity
+            for account, quantity in document_accounts(line, before).items():
+                physical[account] = physical.get(account, 0) - quantity
+        if not line.document:
+            continue  # for none: nothing was ordered
+        old, new = old_documents[line.document], books.documents.get(line.document)
+        bound = committed_by(new, line, after) - committed_by(old, line, before)
+        if bound:
+            shelf = Shelf(line.site, line.sku)
+            committed[shelf] = committed.get(shelf, 0) + bound
         judged += _judge_receipt(line, old, before, new, after)
         judged += _judge_picks(line, old, before, new, after)
     return committed
@@ -183,23 +188,23 @@ def _judge_picks(
     return [Close("over_picked", key_of(*line))] if was > 0 and now == 0 else []
 
 
-def _book_physical(books: Books, physical: Counter[Account], judged: list[Open | Close]) -> list[Entry]:
+def _book_physical(books: Books, physical: Mapping[Account, int], judged: list[Open | Close]) -> list[Entry]:
     entries: list[Entry] = []
     before: dict[Bin, int] = {}
     for account, delta in sorted(physical.items()):
         if delta == 0:
             continue
-        entries.append(
-            Entry("physical", account.site, account.sku, account.location, account.lot, account.state, delta)
-        )
-        if account.state in BOUNDARIES:
+        site, sku, location, state, lot = account
+        entries.append(Entry("physical", site, sku, location, lot, state, delta))
+        if state in BOUNDARIES:
             _check(delta, account)
             continue
-        lots = books.bins.get(account.bin) or {}
-        before.setdefault(account.bin, sum(lots.values()))
-        quantity = lots.get(account.lot, 0) + delta
+        place = Bin(site, sku, location, state)
+        lots = books.bins.get(place) or {}
+        before.setdefault(place, sum(lots.values()))
+        quantity = lots.get(lot, 0) + delta
         _check(quantity, account)
-        books.bins.put(account.bin, {**lots, account.lot: quantity})
+        books.bins.put(place, {**lots, lot: quantity})
     assert sum(entry.delta for entry in entries) == 0, f"the physical book does not add up: {entries}"
     for place, was in before.items():
         site, sku, location, state = place
@@ -215,31 +220,28 @@ def _book_physical(books: Books, physical: Counter[Account], judged: list[Open |
 
 def _book_promises(
     books: Books,
-    physical: Counter[Account],
-    committed: Counter[Shelf],
-    reserved: Counter[Shelf],
+    physical: Mapping[Account, int],
+    committed: Mapping[Shelf, int],
+    reserved: Mapping[Shelf, int],
     judged: list[Open | Close],
 ) -> list[Entry]:
     """`free` always takes Δstock − Δreserved − Δcommitted, so the three together stay the stock."""
-    stock: Counter[Shelf] = Counter()
-    for account, delta in physical.items():
-        if account.state == "stock":
-            stock[Shelf(account.site, account.sku)] += delta
+    stock: dict[Shelf, int] = {}
+    for (site, sku, _, state, _), delta in physical.items():
+        if state == "stock":
+            shelf = Shelf(site, sku)
+            stock[shelf] = stock.get(shelf, 0) + delta
     entries: list[Entry] = []
     for shelf in sorted({*stock, *committed, *reserved}):
-        free = stock[shelf] - reserved[shelf] - committed[shelf]
-        deltas = {"free": free, "reserved": reserved[shelf], "committed": committed[shelf]}
-        assert sum(deltas.values()) == stock[shelf], f"promises and stock of {shelf} part: {deltas}"
-        deltas["outside"] = -stock[shelf]
-        if not any(deltas.values()):
+        more, bound, held = stock.get(shelf, 0), committed.get(shelf, 0), reserved.get(shelf, 0)
+        free = more - held - bound
+        for account, delta in (("free", free), ("reserved", held), ("committed", bound), ("outside", -more)):
+            if delta:
+                entries.append(Entry("promise", shelf.site, shelf.sku, "", "", account, delta))
+        if not (free or held or bound):
             continue
-        entries += [
-            Entry("promise", shelf.site, shelf.sku, "", "", account, delta)
-            for account, delta in deltas.items()
-            if delta
-        ]
         was = books.promises.get(shelf) or Promise()
-        now = Promise(was.free + free, was.reserved + reserved[shelf], was.committed + committed[shelf])
+        now = Promise(was.free + free, was.reserved + held, was.committed + bound)
         _check(max(map(abs, now)), shelf)
         assert now.reserved >= 0 and now.committed >= 0, f"a promise of {shelf} is below zero: {now}"
         books.promises.put(shelf, now)

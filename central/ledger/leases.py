@@ -6,9 +6,9 @@ to another agent, if there is one: with one agent at a site everything stays whe
 not what is true: what anybody did for a task is a fact, and the first pick for a task that nobody has begun takes it.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from central.ledger.books import Books, Lease
@@ -105,9 +105,9 @@ def renew(books: Books, command: RenewLeases) -> Finish:
     until_us = books.now_us + round(command.lease_s * 1_000_000)
     for one in command.agents:
         old = books.leases.get(one.agent)
-        takes = one.takes if one.takes is not None or old is None else old.takes
+        takes = json.dumps(one.takes) if one.takes is not None else old.takes if old is not None else None
         if takes is not None:  # else nobody knows yet what it works on: its hello will say
-            books.leases.put(one.agent, Lease(storable(one.site), tuple(takes), until_us))
+            books.leases.put(one.agent, Lease(storable(one.site), takes, until_us))
     return lambda _numbers: Done({})
 
 
@@ -117,15 +117,13 @@ def move(books: Books, command: MoveTasks) -> Finish:
     for one in command.moves:
         group = {
             name: task
-            for name, task in books.tasks.items()
-            if (task.site, task.type, task.document, task.status)
-            == (one.site, one.type, one.document, "open")
-            and task.holder == one.holder
+            for name, task in books.tasks.of(one.document)
+            if (task.site, task.type, task.status, task.holder) == (one.site, one.type, "open", one.holder)
         }
         begun = any(task.done > 0 for task in group.values())
         if holds(books, one.to, one) and not (begun and holds(books, one.holder, one)):
             for name, task in group.items():
-                books.tasks.put(name, replace(task, holder=one.to, changed_us=books.now_us))
+                books.tasks.put(name, task._replace(holder=one.to, changed_us=books.now_us))
                 moved += 1
     return lambda _numbers: Done({"moved": moved})
 
@@ -137,7 +135,7 @@ def holds(books: Books, agent: str | None, move: Move) -> bool:
         lease is not None
         and lease.until_us > books.now_us
         and lease.site == move.site
-        and move.type in lease.takes
+        and move.type in json.loads(lease.takes)
     )
 
 
@@ -148,4 +146,4 @@ def take_up(books: Books, agent: str, fact: Fact) -> None:
         return
     if task.done <= 0 and task.holder != agent:
         assert fact.task is not None
-        books.tasks.put(fact.task, replace(task, holder=agent, changed_us=books.now_us))
+        books.tasks.put(fact.task, task._replace(holder=agent, changed_us=books.now_us))

@@ -32,7 +32,7 @@ from central.ledger.commands import (
     Reserve,
 )
 from central.ledger.facts import gtin14, names_of, storable, unit_id
-from central.ledger.transitions import Fact, Physical, Total, contributions
+from central.ledger.transitions import Contributions, Fact, contributions
 from central.streams import previous_of
 from sync.events import About, Corrected
 
@@ -83,19 +83,17 @@ class Touch:
         for state in ("picked", "packed"):
             self.bins.add(Bin(line.site, line.sku, place_of(line.document), state))
 
-    def fact(self, fact: Fact) -> None:
+    def fact(self, fact: Fact, contributions: Contributions) -> None:
         """Everything that booking or reversing a fact changes."""
-        for contribution in contributions(fact):
-            match contribution:
-                case Physical(account, _):
-                    if account.state not in BOUNDARIES:
-                        self.bins.add(account.bin)
-                    if account.state == "stock":
-                        self.shelves.add(Shelf(account.site, account.sku))
-                case Total(line, _, _):
-                    self.line(line)
-                    if line.document:
-                        self.documents.add(line.document)
+        for account, _ in contributions.physical:
+            if account.state not in BOUNDARIES:
+                self.bins.add(account.bin)
+            if account.state == "stock":
+                self.shelves.add(Shelf(account.site, account.sku))
+        for line, _, _ in contributions.totals:
+            self.line(line)
+            if line.document:
+                self.documents.add(line.document)
         if fact.task:
             self.tasks.add(fact.task)
 
@@ -239,7 +237,7 @@ def second_round(
 ) -> None:
     """What follows once codes, reservations, documents and corrected movements are looked up."""
     for one in (event.resolved for events in prepared.values() for event in events if event.resolved):
-        touch.fact(one.fact)
+        touch.fact(one.fact, one.contributions)
         if one.fact.document:
             touch.documents.add(one.fact.document)
         for leaf in one.leaves:
@@ -247,7 +245,7 @@ def second_round(
     if touch.chained or any(row for _, row in books.corrections.items()):
         for _, movement in books.movements.items():
             if movement.fact is not None:
-                touch.fact(movement.fact)
+                touch.fact(movement.fact, contributions(movement.fact))
     for command in commands:
         if isinstance(command, CommitReservation):
             row = books.reservations.get(command.id)

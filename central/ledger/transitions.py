@@ -4,7 +4,6 @@ Every row is linear: so many times the event's quantity to these accounts and to
 the same row with the other sign, and the order in which facts arrive does not matter.
 """
 
-from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -15,7 +14,7 @@ Side = Literal["from", "to", "at", "outside"]
 Column = Literal["received", "picked", "packed", "shipped", "transferred"]
 
 
-class Goods(msgspec.Struct, frozen=True, array_like=True):
+class Goods(NamedTuple):
     """So many base units of one item, of a lot or of none."""
 
     sku: str
@@ -23,7 +22,7 @@ class Goods(msgspec.Struct, frozen=True, array_like=True):
     quantity: int
 
 
-class Place(msgspec.Struct, frozen=True, array_like=True):
+class Place(NamedTuple):
     """A location and the site it belongs to."""
 
     site: str
@@ -61,29 +60,14 @@ class Row(NamedTuple):
     done: int = 0
 
 
-class Physical(NamedTuple):
-    """A contribution to an account."""
+class Contributions(NamedTuple):
+    """What a standing fact adds to the books."""
 
-    account: Account
-    delta: int
-
-
-class Total(NamedTuple):
-    """A contribution to a total of a document's line."""
-
-    line: Line
-    column: Column
-    delta: int
-
-
-class Done(NamedTuple):
-    """A contribution to a task's progress."""
-
-    task: str
-    delta: int
-
-
-Contribution = Physical | Total | Done
+    physical: tuple[tuple[Account, int], ...] = ()
+    totals: tuple[tuple[Line, Column, int], ...] = ()
+    """To totals of documents' lines."""
+    done: tuple[tuple[str, int], ...] = ()
+    """To the progress of tasks."""
 
 
 TABLE: Final[dict[str, Row]] = {
@@ -131,22 +115,28 @@ def row_of(fact: Fact) -> Row:
     return OF_DOCUMENTS.get((fact.event, fact.state)) or TABLE.get(fact.event, Row())
 
 
-def contributions(fact: Fact) -> Iterator[Contribution]:
-    """What a standing fact adds to the books."""
+def contributions(fact: Fact) -> Contributions:
+    """What this fact adds to the books while it stands."""
     row = row_of(fact)
     places = {"from": fact.source, "to": fact.target, "at": fact.at}
-    for goods in fact.goods:
+    home = fact.source or fact.target or fact.at
+    physical: list[tuple[Account, int]] = []
+    totals: list[tuple[Line, Column, int]] = []
+    for sku, lot, quantity in fact.goods:
         for side, state, sign in row.posts:
             place = places.get(side)
             named = fact.state if state == "stated" else state
             if place is None:
-                home = next((p.site for p in places.values() if p), fact.site)
-                account = boundary(home, goods.sku, goods.lot, named)
+                account = boundary(home.site if home else fact.site, sku, lot, named)
             else:
-                account = Account(place.site, goods.sku, place.location, named, goods.lot)
-            yield Physical(account, sign * goods.quantity)
+                account = Account(place.site, sku, place.location, named, lot)
+            physical.append((account, sign * quantity))
         for column, sign in row.totals:
-            line = Line(fact.document, fact.site, goods.sku)
-            yield Total(line, column, sign * goods.quantity)
-        if row.done and fact.task:
-            yield Done(fact.task, row.done * goods.quantity)
+            totals.append((Line(fact.document, fact.site, sku), column, sign * quantity))
+    return Contributions(tuple(physical), tuple(totals), progress(fact))
+
+
+def progress(fact: Fact) -> tuple[tuple[str, int], ...]:
+    """What this fact adds to its task."""
+    done = row_of(fact).done
+    return ((fact.task, done * sum(one.quantity for one in fact.goods)),) if done and fact.task else ()

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from central import tables
 from central.database import current_history
 from central.database import now_us as clock_us
-from central.ledger import bodies, loaded
+from central.ledger import bodies, kinds
 from central.ledger.accounts import BOUNDARIES, ON_HAND, Line, Totals, key_of
 from central.ledger.books import Document
 
@@ -225,7 +225,7 @@ def order(connection: sa.Connection, name: str) -> dict[str, Any] | None:
 def _document(connection: sa.Connection, name: str, kind: str) -> Document | None:
     c = tables.document.c
     row = connection.execute(sa.select(tables.document).where(c.id == name, c.type == kind)).one_or_none()
-    return None if row is None else loaded.document(row)
+    return None if row is None else kinds.DOCUMENTS.row(row)
 
 
 def lines_of(connection: sa.Connection, documents: Sequence[str]) -> dict[str, list[tuple[Line, Totals]]]:
@@ -234,7 +234,7 @@ def lines_of(connection: sa.Connection, documents: Sequence[str]) -> dict[str, l
     query = sa.select(tables.document_line).where(c.document.in_(documents)).order_by(c.site, c.sku)
     lines: dict[str, list[tuple[Line, Totals]]] = {name: [] for name in documents}
     for row in connection.execute(query):
-        lines[row.document].append((Line(row.document, row.site, row.sku), loaded.totals(row)))
+        lines[row.document].append((Line(row.document, row.site, row.sku), kinds.LINES.row(row)))
     return lines
 
 
@@ -245,7 +245,7 @@ def reservation(connection: sa.Connection, name: str, now_us: int | None = None)
     if row is None:
         return None
     now = clock_us(connection) if now_us is None else now_us
-    return bodies.reservation(name, loaded.reservation(row), now)
+    return bodies.reservation(name, kinds.RESERVATIONS.row(row), now)
 
 
 def tasks(connection: sa.Connection, site: str | None = None, *, status: str | None = "open") -> list[Any]:

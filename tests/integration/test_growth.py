@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from central import database, reference, tables, worklists
+from central import reference, sets, tables, worklists
 from central.api import lookups
 from central.database import reading
 from central.ledger import views
@@ -53,13 +53,13 @@ class Asked(dict[str, list[str]]):
     ) -> None:
         self._whole = whole
         sa.event.listen(engine, "before_cursor_execute", self._explain)
-        directly = database.directly
+        run = sets.run
 
         def explained(connection: sa.Connection, text: str, values: Any = ()) -> list[tuple[Any, ...]]:
             self._explain(connection, None, text, values, None, False)
-            return directly(connection, text, values)
+            return run(connection, text, values)
 
-        monkeypatch.setattr(database, "directly", explained)
+        monkeypatch.setattr(sets, "run", explained)
 
     def _explain(
         self, connection: Any, _cursor: Any, statement: str, bound: Any, _context: Any, many: bool

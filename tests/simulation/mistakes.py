@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from central import backups, database, streams, tables
-from central.ledger import booking, fold, transitions, writer
+from central.ledger import booking, fold, kinds, transitions, writer
 from central.ledger.books import Books, Close, Open
 from central.ledger.commands import AnswerHello
 from central.ledger.scribe import Scribe
@@ -399,12 +399,12 @@ def known_in_a_taken_place_is_conflict() -> Any:
     def judge(original: Any, acked: int, holders: Any, known: Any, events: Any) -> Any:
         ruling = original(acked, holders, known, events)
         steps = [
-            replace(step, action="fork")
+            step._replace(action="fork")
             if holders.get(event.sequence, event.identity) != event.identity
             else step
             for event, step in zip(events, ruling.steps, strict=False)
         ]
-        return replace(ruling, steps=tuple(steps))
+        return ruling._replace(steps=tuple(steps))
 
     return _judged(judge)
 
@@ -420,7 +420,7 @@ def gap_skipped() -> Any:
 
 @mistake("a fork is not told", from_seed=9)
 def fork_not_told() -> Any:
-    return _judged(lambda original, *args: replace(original(*args), forked=False))
+    return _judged(lambda original, *args: original(*args)._replace(forked=False))
 
 
 # The database holds this promise too: each place is unique, so the transaction fails before anybody could see it.
@@ -433,7 +433,7 @@ def holders_ignored() -> Any:
 def booked_per_incarnation() -> Any:
     def prepare(original: Any, agent: str, event: Any, *more: Any) -> Any:
         one = original(agent, event, *more)
-        return replace(one, identity=f"{one.identity}/{event.incarnation}")
+        return one._replace(identity=f"{one.identity}/{event.incarnation}")
 
     return _around(booking, "_prepare", prepare)
 
@@ -442,7 +442,7 @@ def booked_per_incarnation() -> Any:
 def known_elsewhere_is_conflict() -> Any:
     def prepare(original: Any, agent: str, event: Any, *more: Any) -> Any:
         one = original(agent, event, *more)
-        return replace(one, content=f"{one.content}/{event.incarnation}")
+        return one._replace(content=f"{one.content}/{event.incarnation}")
 
     return _around(booking, "_prepare", prepare)
 
@@ -472,13 +472,13 @@ def content_ignored() -> Any:
 
 @mistake("what a discrepant or rejected event said is not kept")
 def original_not_kept() -> Any:
-    return _booked(lambda row: row if row.outcome == "accepted" else replace(row, original=""))
+    return _booked(lambda row: row if row.outcome == "accepted" else row._replace(original=""))
 
 
 @mistake("what was set aside is not kept", from_seed=7)
 def aside_not_kept() -> Any:
     def write(original: Any, self: Any) -> Any:
-        self.books.set_aside[:] = [replace(one, original="") for one in self.books.set_aside]
+        self.books.set_aside[:] = [one._replace(original="") for one in self.books.set_aside]
         return original(self)
 
     return _around(Scribe, "write", write)
@@ -494,12 +494,12 @@ def void_is_empty() -> Any:
 
 @mistake("the books say another time than the event")
 def another_time() -> Any:
-    return _booked(lambda row: replace(row, occurred_at="never"))
+    return _booked(lambda row: row._replace(occurred_at="never"))
 
 
 @mistake("the books say another quantity than the event")
 def another_quantity() -> Any:
-    return _booked(lambda row: replace(row, quantity=7) if row.quantity else row)
+    return _booked(lambda row: row._replace(quantity=7) if row.quantity else row)
 
 
 @mistake("verdicts of a run are written down with the first one's reason")
@@ -641,7 +641,7 @@ def return_unnoticed() -> Any:
 def false_fork() -> Any:
     def judge(original: Any, *args: Any) -> Any:
         ruling = original(*args)
-        return replace(ruling, forked=ruling.forked or len(ruling.steps) > 1)
+        return ruling._replace(forked=ruling.forked or len(ruling.steps) > 1)
 
     return _judged(judge)
 
@@ -717,9 +717,9 @@ def below_zero_not_noted() -> Any:
 
 @mistake("the promise book is not kept")
 def promise_book_not_kept() -> Any:
-    def save(original: Any, self: Any, table: Any, *more: Any) -> None:
-        if table is not tables.promise:
-            original(self, table, *more)
+    def save(original: Any, self: Any, kind: Any) -> None:
+        if kind is not kinds.PROMISES:
+            original(self, kind)
 
     return _around(Scribe, "_save", save)
 
@@ -736,25 +736,25 @@ def _booked(change: Callable[[Any], Any]) -> Any:
 @mistake("a discrepancy is opened, and the agent is not told")
 def always_accepted() -> Any:
     return _booked(
-        lambda row: replace(row, outcome="accepted", reason=None) if row.outcome == "discrepant" else row
+        lambda row: row._replace(outcome="accepted", reason=None) if row.outcome == "discrepant" else row
     )
 
 
 @mistake("whatever is booked is called discrepant")
 def always_discrepant() -> Any:
     return _booked(
-        lambda row: replace(row, outcome="discrepant", reason="?") if row.outcome == "accepted" else row
+        lambda row: row._replace(outcome="discrepant", reason="?") if row.outcome == "accepted" else row
     )
 
 
 @mistake("what is moved cannot be booked")
 def moves_fail() -> Any:
-    def settle(original: Any, books: Any, identity: str, fact: Any, *more: Any) -> Any:
+    def contributed(original: Any, resolved: Any, fact: Any) -> Any:
         if fact.event == "moved":
             raise ValueError("moved")
-        return original(books, identity, fact, *more)
+        return original(resolved, fact)
 
-    return _around(booking, "_settle", settle)
+    return _around(booking, "_contributed", contributed)
 
 
 @mistake("what is moved goes from where it comes to")

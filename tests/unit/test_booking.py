@@ -1,6 +1,5 @@
 """What central does with batches, hellos and states, on rows in memory: cursors, verdicts and alarms."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -219,7 +218,7 @@ def test_what_was_booked_long_ago_is_answered_with_its_number_and_reason() -> No
     assert [one.actor for one in memory.books.new_movements] == ["agent:dock-2", "agent:dock-2"]
     later = central()
     for place, movement in enumerate(memory.books.new_movements, 1):
-        later.books.movements.load(movement.event_id, replace(movement, number=40 + place))
+        later.books.movements.load(movement.event_id, movement._replace(number=40 + place))
         later.books.occupants.load((dock.incarnation, place), movement.event_id)
     later.books.cursors.load(dock.incarnation, Cursor("dock-2", acked=2))
     assert verdicts(later.do(batch)) == [(1, "rejected", reason, True, 41), (2, "accepted", None, True, 42)]

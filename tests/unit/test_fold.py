@@ -13,7 +13,7 @@ from central.ledger.books import Close, Open, Shelved
 from central.ledger.claims import RefusedError
 from central.ledger.commands import CancelOrder, OpenOrder, OpenPurchaseOrder
 from central.ledger.tasks import Pick
-from central.ledger.transitions import NOT_BOOKED, OF_DOCUMENTS, TABLE, Done, Physical, Total
+from central.ledger.transitions import NOT_BOOKED, OF_DOCUMENTS, TABLE, Contributions
 from sync.events import TYPES, event_name
 from sync.messages import DocumentLine
 from tests.support.ledger import Stream
@@ -276,7 +276,7 @@ def test_a_line_cannot_count_more_than_is_reasonable() -> None:
     ledger = memory()
     ledger.books.lines.load(Line("O-1", "lej1", "SKU-1"), Totals(received=MOST))
     change = fold.Change()
-    change.add([Total(Line("O-1", "lej1", "SKU-1"), "received", 1)], +1)
+    change.add(Contributions(totals=((Line("O-1", "lej1", "SKU-1"), "received", 1),)), +1)
     ledger.books.documents.load("O-1", None)
     with pytest.raises(fold.Unbookable):
         fold.book(ledger.books, change)
@@ -287,7 +287,7 @@ def test_what_does_not_add_up_never_reaches_the_books() -> None:
     account = Account("lej1", "SKU-1", "A-01", "damaged", "")
     ledger.books.bins.load(account.bin, None)
     change = fold.Change()
-    change.add([Physical(account, 1)], +1)
+    change.add(Contributions(physical=((account, 1),)), +1)
     with pytest.raises(AssertionError, match="does not add up"):
         fold.book(ledger.books, change)
 
@@ -296,7 +296,7 @@ def test_progress_of_a_task_nobody_knows_is_nothing() -> None:
     ledger = memory()
     ledger.books.tasks.load("T-1", None)
     change = fold.Change()
-    change.add([Done("T-1", 1)], +1)
+    change.add(Contributions(done=(("T-1", 1),)), +1)
     assert fold.book(ledger.books, change) == fold.Booked((), ())
 
 

@@ -77,8 +77,8 @@ def books(**tasks: Task) -> Books:
     found = Books(lambda: "id", now_us=NOW_US, history="H1")
     for name, row in tasks.items():
         found.tasks.load(name, row)
-    found.leases.load("ada", Lease("lej1", ("pick",), NOW_US + 1))
-    found.leases.load("ben", Lease("lej1", ("pick",), NOW_US))
+    found.leases.load("ada", Lease("lej1", '["pick"]', NOW_US + 1))
+    found.leases.load("ben", Lease("lej1", '["pick"]', NOW_US))
     found.leases.load("cay", None)
     return found
 
@@ -102,7 +102,7 @@ class TestMove:
 
     def test_what_somebody_has_begun_stays_while_the_lease_lasts(self):
         found = books(t=task("ada", done=1))
-        found.leases.load("cay", Lease("lej1", ("pick",), NOW_US + 1))
+        found.leases.load("cay", Lease("lej1", '["pick"]', NOW_US + 1))
         step = MoveTasks((Move("lej1", "pick", "O-1", "ada", "cay"),))
         leases.move(found, step)
         assert found.tasks["t"].holder == "ada"
@@ -127,10 +127,10 @@ def test_renewing_keeps_what_is_known_of_an_agent():
     found = books()
     told = (Present("ben", "lej1", None), Present("cay", "lej1", None))
     leases.renew(found, RenewLeases(told, 60))
-    assert found.leases["ben"] == Lease("lej1", ("pick",), NOW_US + 60_000_000)
+    assert found.leases["ben"] == Lease("lej1", '["pick"]', NOW_US + 60_000_000)
     assert found.leases.get("cay") is None
     leases.renew(found, RenewLeases((Present("cay", "ber1", ("count",)),), 1.5))
-    assert found.leases["cay"] == Lease("ber1", ("count",), NOW_US + 1_500_000)
+    assert found.leases["cay"] == Lease("ber1", '["count"]', NOW_US + 1_500_000)
 
 
 @pytest.mark.parametrize(
