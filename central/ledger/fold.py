@@ -4,7 +4,7 @@ The idea: a movement books the difference between what the totals say before and
 which event it is; the transition table has said that already.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import add
 from typing import Final
@@ -32,6 +32,11 @@ _NOTHING: Final = Totals()
 _COLUMNS: Final = {name: place for place, name in enumerate(Totals._fields)}
 _PICKED: Final = _COLUMNS["picked"]
 """From this column on the totals say where goods are."""
+_MOST: Final = (
+    ("over_received", ("purchase_order",), _COLUMNS["received"], "expects", "received"),
+    ("over_picked", COMMITTING, _PICKED, "asks for", "picked"),
+)
+"""What a line may not exceed: the discrepancy, the types of documents, the total, and its words."""
 
 
 class Unbookable(Exception):
@@ -147,45 +152,23 @@ def _book_lines(books: Books, change: Change, judged: list[Open | Close]) -> dic
         if bound:
             shelf = Shelf(line.site, line.sku)
             committed[shelf] = committed.get(shelf, 0) + bound
-        judged += _judge_receipt(line, old, before, new, after)
-        judged += _judge_picks(line, old, before, new, after)
+        judged += _judge_line(line, old, before, new, after)
     return committed
 
 
-def _judge_receipt(
+def _judge_line(
     line: Line, old: Document | None, before: Totals, new: Document | None, after: Totals
-) -> list[Open | Close]:
-    """More came in than the document expects."""
-
-    def over(document: Document | None, totals: Totals) -> int:
-        expects = document is not None and document.type == "purchase_order"
-        return max(0, totals.received - totals.ordered) if expects else 0
-
-    was, now = over(old, before), over(new, after)
-    if now > was:
-        detail = f"{line.document} expects {after.ordered} of {line.sku}, {after.received} were received"
-        return [
-            Open("over_received", key_of(*line), detail, line.sku, line.site, None, after.ordered, after.received)
-        ]  # fmt: skip
-    return [Close("over_received", key_of(*line))] if was > 0 and now == 0 else []
-
-
-def _judge_picks(
-    line: Line, old: Document | None, before: Totals, new: Document | None, after: Totals
-) -> list[Open | Close]:
-    """More was picked than the document asks for."""
-
-    def over(document: Document | None, totals: Totals) -> int:
-        asks = document is not None and document.type in COMMITTING
-        return max(0, totals.picked - totals.ordered) if asks else 0
-
-    was, now = over(old, before), over(new, after)
-    if now > was:
-        detail = f"{line.document} asks for {after.ordered} of {line.sku}, {after.picked} were picked"
-        return [
-            Open("over_picked", key_of(*line), detail, line.sku, line.site, None, after.ordered, after.picked)
-        ]  # fmt: skip
-    return [Close("over_picked", key_of(*line))] if was > 0 and now == 0 else []
+) -> Iterator[Open | Close]:
+    """More came in than the document expects, or more was picked than it asks for."""
+    for kind, types, column, asks, done in _MOST:
+        was = max(0, before[column] - before.ordered) if old is not None and old.type in types else 0
+        now = max(0, after[column] - after.ordered) if new is not None and new.type in types else 0
+        if now > was:
+            detail = f"{line.document} {asks} {after.ordered} of {line.sku}, {after[column]} were {done}"
+            key = key_of(*line)
+            yield Open(kind, key, detail, line.sku, line.site, None, after.ordered, after[column])
+        elif was > 0 and now == 0:
+            yield Close(kind, key_of(*line))
 
 
 def _book_physical(books: Books, physical: Mapping[Account, int], judged: list[Open | Close]) -> list[Entry]:

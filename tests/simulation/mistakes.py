@@ -544,7 +544,7 @@ def conflict_not_noted() -> Any:
 def void_of_another() -> Any:
     def prepare(original: Any, agent: str, event: Any, *more: Any) -> Any:
         one = original(agent, event, *more)
-        return replace(one, identity=event.data["id"], void=True) if event.type == voids.TYPE else one
+        return one._replace(identity=event.data["id"], void=True) if event.type == voids.TYPE else one
 
     return _around(booking, "_prepare", prepare)
 
