@@ -33,6 +33,8 @@ def changed(books: Books) -> list[tuple[List, str]]:
 def _changed(books: Books) -> Iterator[tuple[List, str]]:
     """What is provisional is not told to agents, and nothing becomes provisional again."""
     yield from (("items", key) for key, _, row in books.items.changed() if not row.provisional)
+    for _, was, now in books.gtins.changed():  # only items that are registered have any
+        yield from (("items", label.sku) for label in (was, now) if label is not None and label.sku)
     yield from (("locations", key) for key, _, row in books.locations.changed() if not row.provisional)
     yield from (("operators", key) for key, _, row in books.operators.changed() if not row.provisional)
     yield from (("documents", key) for key, _, row in books.documents.changed() if row.type in LISTED)

@@ -221,9 +221,10 @@ def _book_promises(
         for account, delta in (("free", free), ("reserved", held), ("committed", bound), ("outside", -more)):
             if delta:
                 entries.append(Entry("promise", shelf.site, shelf.sku, "", "", account, delta))
-        if not (free or held or bound):
-            continue
-        was = books.promises.get(shelf) or Promise()
+        row = books.promises.get(shelf)
+        if row is not None and not (free or held or bound):
+            continue  # a row that is missing is made all the same: from then on its bins are locked with it
+        was = row or Promise()
         now = Promise(was.free + free, was.reserved + held, was.committed + bound)
         _check(max(map(abs, now)), shelf)
         assert now.reserved >= 0 and now.committed >= 0, f"a promise of {shelf} is below zero: {now}"

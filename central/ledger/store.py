@@ -176,12 +176,19 @@ class Store:
         ):
             raise Again("a unit was received meanwhile")
         self._bins(books, touch)
-        self._load(books, kinds.TASKS, touch.tasks, lock=True)
-        documents = touch.worked_documents | touch.whole_documents
-        self._load_by(books, kinds.TASKS, "document", documents, lock=True)
+        self._tasks(books, touch)
         self._load(books, kinds.LEASES, touch.leases, lock=True)
         self._shelved(books, touch)
         self._history(books)
+
+    def _tasks(self, books: Books, touch: Touch) -> None:
+        """Those that are named and those of the documents: all are locked in one order."""
+        documents = touch.worked_documents | touch.whole_documents
+        if self.postgres:
+            theirs = self._rows(tables.task, ("document",), documents, fields=("id",))
+            touch.tasks |= {name for (name,) in theirs}
+        self._load(books, kinds.TASKS, touch.tasks, lock=True)
+        self._load_by(books, kinds.TASKS, "document", documents, lock=True)  # those that came meanwhile, too
 
     def _places(self, books: Books, touch: Touch) -> None:
         """Who holds the places that the batches name: nobody holds one above what is acknowledged."""
@@ -239,7 +246,7 @@ class Store:
 
         alone = ["\x1f".join(key).encode() for key in touch.bins if not guarded(key)]
         for number in sorted({zlib.crc32(name) % _BIN_LOCKS_MOST for name in alone}):
-            sets.run(self.connection, f"SELECT pg_advisory_xact_lock({_BIN_LOCKS}, {number})")
+            sets.run(self.connection, "SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_BIN_LOCKS, number))
 
     def _shelved(self, books: Books, touch: Touch) -> None:
         """Where picks can be allocated. Not locked: a bin that changes meanwhile is a short pick at worst."""

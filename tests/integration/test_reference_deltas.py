@@ -131,6 +131,21 @@ def test_a_change_is_told_alone(engine: sa.Engine) -> None:
     assert (agent.has(), agent.version) == (of_central(engine).has(), of_central(engine).version)
 
 
+def test_a_code_that_is_given_or_taken_away_is_told(engine: sa.Engine) -> None:
+    agent = of_central(engine)
+    for gtins in (("9521234543213",), ("9521234543220",), ()):
+        run(engine, item(1, "Mug", *gtins))
+        (payload,) = told(engine, agent.version).payloads
+        message = decode_reference(payload)
+        assert isinstance(message, ReferenceDelta)
+        [changed] = message.upsert.items
+        assert (changed.sku, [one.gtin for one in changed.gtins]) == ("SKU-1", list(gtins))
+        agent.hear(payload)
+        assert agent.has() == of_central(engine).has()
+    run(engine, item(1, "Mug"))
+    assert told(engine, agent.version).payloads == ()
+
+
 def test_documents_go_when_nothing_is_left_to_do(engine: sa.Engine) -> None:
     run(engine, purchase(1), order(1), order(2, 2))
     agent = of_central(engine)

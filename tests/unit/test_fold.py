@@ -206,6 +206,12 @@ def test_more_than_a_purchase_order_expects_is_told() -> None:
     assert ledger.books.noted[-1].change == Close("over_received", "PO-1/lej1/SKU-1")
 
 
+def test_what_only_moves_makes_the_row_that_its_bins_are_locked_with() -> None:
+    books = memory()
+    books.do(Stream().said("moved", sku="SKU-1", from_location="DOCK", to_location="A-01"))
+    assert books.books.promises.get(Shelf("lej1", "SKU-1")) == Promise()
+
+
 def test_places_whose_names_hold_slashes_are_judged_apart() -> None:
     ledger, dock = Memory().know(items=("B/C", "C"), locations=("A", "A/B")), Stream()
     for sku, place in (("B/C", "A"), ("C", "A/B")):
