@@ -260,7 +260,8 @@ class Files:
     def _note(self, text: str) -> None:
         """Into the lock's file, durably. When that fails, what was noted before stands, or this."""
         if self._lock is not None:
-            os.pwrite(self._lock, text.ljust(NOTE_BYTES).encode(), 0)
+            full = text.zfill(NOTE_BYTES) if text else " " * NOTE_BYTES
+            os.pwrite(self._lock, full.encode(), 0)
             os.fsync(self._lock)
 
     def _refuse_lost(self) -> None:

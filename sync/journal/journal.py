@@ -276,7 +276,7 @@ class Journal:
     async def _read(self, work: Callable[[], Result]) -> Result:
         try:
             return await self._loop.run_in_executor(self._reader_thread, work)
-        except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (sqlite3.Error, OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise JournalError(f"{self._path}: cannot be read ({error}). Check the disk") from error
 
     # --- the writer's thread -----------------------------------------------------------------------------

@@ -719,6 +719,19 @@ async def test_a_text_that_cannot_be_read_is_an_error_of_the_journal(open_: Any)
         await journal.recent(1)
 
 
+async def test_a_disk_that_says_nothing_of_the_file_is_an_error_of_the_journal(
+    open_: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads tries again; anything else would end the program."""
+    journal = await open_()
+    await journal.append([draft("a")])
+    broken = failing(1, OSError(errno.EIO, "stat"), inspection.refuse_remains)
+    monkeypatch.setattr(inspection, "refuse_remains", broken)
+    with pytest.raises(JournalError, match="cannot be read"):
+        await journal.recent(1)
+    assert [one.event.id for one in await journal.recent(1)] == ["a"]
+
+
 async def test_a_file_that_was_exchanged_is_put_aside(open_: Any, path: Path, never: None) -> None:
     journal = await open_()
     await journal.append([draft("a")])

@@ -45,7 +45,8 @@ async def ids(journal: Journal) -> list[str]:
 
 
 def noted(path: Path) -> str:
-    return path.with_name("journal.db.lock").read_text().strip()
+    text = path.with_name("journal.db.lock").read_text().strip()
+    return str(int(text)) if text else ""
 
 
 def damage(path: Path) -> None:
