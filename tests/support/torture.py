@@ -9,9 +9,11 @@ SHORT = ("--agent-kills", "10", "--central-kills", "3", "--agents", "2", "--seed
 
 
 def torture(*more: str) -> "subprocess.Popen[str]":
-    """Start it; `more` overrides."""
+    """Start it; `more` overrides. It heeds Ctrl-C also where whoever runs the tests does not: a shell's background
+    processes ignore it.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.torture", *SHORT, *more],
+        ["env", "--default-signal=INT", sys.executable, "-m", "tests.faults.torture", *SHORT, *more],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
